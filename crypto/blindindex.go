@@ -1,0 +1,78 @@
+package crypto
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+
+	"github.com/structseal/structseal/internal/aad"
+)
+
+// A BlindIndexKey turns values into blind-index tags: HMAC-SHA-256 (RFC 2104,
+// FIPS 198-1) cut to few bits on purpose, so that one tag stands for several
+// values and equality can be searched without decrypting. It is safe for
+// concurrent use and never prints its bytes. The zero key is unusable.
+type BlindIndexKey struct {
+	key func() *[32]byte // a closure, for the reason given at Key
+}
+
+// DeriveBlindIndexKey derives the key of one index from the ring's index root
+// (32 bytes) with HKDF-SHA256 (RFC 5869). The four names make the info, each
+// with its length, so no two indexes share a key.
+//
+// Errors: ErrInvalidKey when root isn't 32 bytes.
+func DeriveBlindIndexKey(root []byte, ring, record, field, index string) (*BlindIndexKey, error) {
+	if len(root) != 32 {
+		return nil, fmt.Errorf("crypto: %w: an index root has 32 bytes, not %d", ErrInvalidKey, len(root))
+	}
+	info := []byte("structseal/v1/index")
+	for _, s := range []string{ring, record, field, index} {
+		info = aad.AppendString(info, s)
+	}
+	out, err := hkdf.Key(sha256.New, root, nil, string(info), 32)
+	if err != nil {
+		return nil, fmt.Errorf("crypto: blind index: %w", err)
+	}
+	key := (*[32]byte)(out)
+	return &BlindIndexKey{key: func() *[32]byte { return key }}, nil
+}
+
+// Append appends the tag of value, cut to bits (1 to 256), to dst: ceil(bits/8)
+// bytes, the unused low bits of the last one zero.
+//
+// Errors: ErrInvalidKey for the zero key or bits out of range.
+func (k *BlindIndexKey) Append(dst, value []byte, bits int) ([]byte, error) {
+	if k == nil || k.key == nil || bits < 1 || bits > 256 {
+		return nil, fmt.Errorf("crypto: %w: blind index of %d bits", ErrInvalidKey, bits)
+	}
+	mac := hmac.New(sha256.New, k.key()[:])
+	mac.Write(value)
+	var sum [sha256.Size]byte
+	tag := mac.Sum(sum[:0])[:(bits+7)/8]
+	if spare := len(tag)*8 - bits; spare > 0 {
+		tag[len(tag)-1] &^= 1<<spare - 1
+	}
+	return append(dst, tag...), nil
+}
+
+// Wipe clears the key. It must not run while Append does.
+func (k *BlindIndexKey) Wipe() {
+	if k != nil && k.key != nil {
+		clear(k.key()[:])
+		k.key = nil
+	}
+}
+
+// String names the type and nothing else.
+func (k BlindIndexKey) String() string { return "crypto.BlindIndexKey" }
+
+// GoString is String.
+func (k BlindIndexKey) GoString() string { return k.String() }
+
+// Format writes String for every verb.
+func (k BlindIndexKey) Format(f fmt.State, verb rune) { redact(f, verb, k.String()) }
+
+// LogValue logs String.
+func (k BlindIndexKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
