@@ -21,7 +21,7 @@ func TestSealOpenSmoke(t *testing.T) {
 				if err != nil || len(ct) != len(dst)+n+s.Overhead() || !bytes.Equal(ct[:len(dst)], dst) {
 					t.Fatal(err)
 				}
-				ct = ct[len(dst):]
+				ct = bytes.Clone(ct[len(dst):])
 				out, err := k.Open(dst, ct, []byte("ctx"))
 				if err != nil || !bytes.Equal(out, append(bytes.Clone(dst), pt...)) {
 					t.Fatal(s, n, err, out)
