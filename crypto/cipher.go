@@ -82,54 +82,96 @@ func (g *gcm) seal(buf []byte, at int, nonce *[nonceSize]byte, aad []byte) []byt
 	return g.aead.Seal(buf[:at+nonceSize], buf[at:at+nonceSize], body, aad)
 }
 
-// open decrypts body (nonce || ciphertext || tag) and appends the text, less
-// the first skip bytes, which must be zero, to dst.
-func (g *gcm) open(dst, body, aad []byte, skip int) ([]byte, error) {
-	n := len(body) - nonceSize - tagSize
-	// Where to decrypt to: behind dst; over the ciphertext, if that is what dst
-	// overlaps (AEADs refuse partial overlaps); else to new memory, in which
-	// the skipped bytes make place for what dst holds.
-	var buf []byte
-	at := len(dst)
-	switch {
-	case cap(dst)-len(dst) >= n && !overlaps(dst[len(dst):len(dst)+n], body):
-		buf = dst
-	case overlaps(dst[:cap(dst)], body):
-		buf, at = body[nonceSize:], 0
-		if g.makesNonces {
-			buf = body
+// open decrypts frame[start:] (nonce || ciphertext || tag) and appends the text,
+// less the first skip bytes, which must be zero, to dst.
+func (g *gcm) open(dst, frame []byte, start int, aad []byte, skip int) ([]byte, error) {
+	body := frame[start:]
+	n := len(body) - nonceSize - tagSize // of text
+	size := n - skip                     // of it to append
+	room := cap(dst) - len(dst)
+
+	// Behind dst; then the text moves to the front, over the skipped bytes.
+	if room >= n {
+		if to := dst[len(dst) : len(dst)+n]; !overlaps(to, frame) && !overlaps(to, aad) {
+			out, err := g.decrypt(dst, body, aad, skip)
+			if err != nil {
+				return nil, err
+			}
+			text := out[len(dst):]
+			copy(text, text[skip:])
+			clear(text[size:]) // what moving left behind
+			return out[:len(dst)+size], nil
 		}
-	default:
-		buf = make([]byte, at, at+n)
 	}
+
+	// In place: the caller wants the plaintext where the ciphertext is, and what
+	// dst holds is out of the way. AEADs refuse inexact overlaps, so the text
+	// appears over the ciphertext first and moves then.
+	fits := room >= size && !overlaps(dst[len(dst):len(dst)+size], aad)
+	if over := g.inPlace(body); fits && overlaps(dst[len(dst):len(dst)+size], body) &&
+		!overlaps(dst, over) && !overlaps(over, aad) {
+		out, err := g.decrypt(over[:0], body, aad, skip)
+		if err != nil {
+			return nil, err
+		}
+		at := len(dst)
+		dst = append(dst, out[skip:]...)
+		clearExcept(out, dst[at:])
+		return dst, nil
+	}
+
+	// In new memory. The skipped bytes make place for what dst holds.
+	out, err := g.decrypt(make([]byte, len(dst), len(dst)+n), body, aad, skip)
+	if err != nil {
+		return nil, err
+	}
+	if fits { // dst has room for the plaintext, but not for the skipped bytes
+		text := out[len(dst):]
+		dst = append(dst, text[skip:]...)
+		clear(text)
+		return dst, nil
+	}
+	out = out[skip:]
+	copy(out, dst)
+	return out, nil
+}
+
+// inPlace returns the part of body that decrypt can write to while it reads.
+func (g *gcm) inPlace(body []byte) []byte {
+	if g.makesNonces {
+		return body
+	}
+	return body[nonceSize:]
+}
+
+// decrypt appends the text of body to dst, which has room for it, and checks
+// that it starts with skip zero bytes.
+func (g *gcm) decrypt(dst, body, aad []byte, skip int) ([]byte, error) {
 	var out []byte
 	var err error
 	if g.makesNonces {
-		out, err = g.aead.Open(buf[:at], nil, body, aad)
+		out, err = g.aead.Open(dst, nil, body, aad)
 	} else {
-		out, err = g.aead.Open(buf[:at], body[:nonceSize], body[nonceSize:], aad)
+		out, err = g.aead.Open(dst, body[:nonceSize], body[nonceSize:], aad)
 	}
 	if err != nil {
 		return nil, ErrTampered
 	}
 	// Key commitment: without this check a ciphertext could be made to open
 	// under two keys (partitioning oracles, "invisible salamanders").
-	if text := out[at:]; subtle.ConstantTimeCompare(text[:skip], zeros[:skip]) != 1 {
+	if text := out[len(dst):]; subtle.ConstantTimeCompare(text[:skip], zeros[:skip]) != 1 {
 		clear(text)
 		return nil, ErrTampered
 	}
-	if at == len(dst) && cap(buf) != cap(dst) { // new memory
-		copy(out[skip:], dst)
-		return out[skip:], nil
-	}
-	return append(dst, out[at+skip:]...), nil
+	return out, nil
 }
 
 var zeros [commitSize]byte
 
-// grow returns dst with room for n more bytes.
-func grow(dst []byte, n int) []byte {
-	if cap(dst)-len(dst) >= n {
+// grow returns dst with room for n more bytes that aren't keep's, so that keep
+// survives writing them.
+func grow(dst []byte, n int, keep []byte) []byte {
+	if cap(dst)-len(dst) >= n && !overlaps(dst[len(dst):len(dst)+n], keep) {
 		return dst
 	}
 	out := make([]byte, len(dst), len(dst)+n)
@@ -142,6 +184,17 @@ func overlaps(a, b []byte) bool {
 	return len(a) > 0 && len(b) > 0 &&
 		uintptr(unsafe.Pointer(&a[0])) <= uintptr(unsafe.Pointer(&b[len(b)-1])) &&
 		uintptr(unsafe.Pointer(&b[0])) <= uintptr(unsafe.Pointer(&a[len(a)-1]))
+}
+
+// clearExcept clears what of b is not in keep.
+func clearExcept(b, keep []byte) {
+	if !overlaps(b, keep) {
+		clear(b)
+		return
+	}
+	from := int(uintptr(unsafe.Pointer(&keep[0])) - uintptr(unsafe.Pointer(&b[0])))
+	clear(b[:min(max(from, 0), len(b))])
+	clear(b[min(max(from+len(keep), 0), len(b)):])
 }
 
 // stringBytes views a string as bytes that must not be written to.

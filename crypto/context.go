@@ -45,20 +45,21 @@ func MapKey(key string) Element { return Element{kind: aad.TypeKey, name: key} }
 // Append appends the encoded context to dst. Different contexts have different
 // encodings; bindings are sorted by label. c is not changed.
 //
-// Errors: ErrContext for a label bound twice, a zero Element, or a part of 4 GiB
-// or more.
+// Errors: ErrContext for a label bound twice, a zero Element, a ring name of 16
+// MiB or more, or another part of 4 GiB or more.
 func (c Context) Append(dst []byte) ([]byte, error) {
+	if err := c.checkLengths(); err != nil {
+		return nil, err
+	}
 	bind := c.Bind
 	byLabel := func(a, b Binding) int { return cmp.Compare(a.Label, b.Label) }
 	if !slices.IsSortedFunc(bind, byLabel) {
 		bind = slices.SortedFunc(slices.Values(bind), byLabel)
 	}
-	tooLong := len(c.Ring) > math.MaxUint32 || len(c.Record) > math.MaxUint32
 	out := aad.AppendRing(dst, c.Ring)
 	out = aad.AppendString(out, c.Record)
 	out = aad.AppendCount(out, len(c.Path))
 	for i, e := range c.Path {
-		tooLong = tooLong || len(e.name) > math.MaxUint32
 		switch e.kind {
 		case aad.TypeLabel:
 			out = aad.AppendLabel(out, e.name)
@@ -75,19 +76,33 @@ func (c Context) Append(dst []byte) ([]byte, error) {
 		if i > 0 && bind[i-1].Label == b.Label {
 			return nil, fmt.Errorf("crypto: %w: label %q bound twice", ErrContext, b.Label)
 		}
-		tooLong = tooLong || len(b.Label) > math.MaxUint32 || len(b.Value) > math.MaxUint32
 		out = aad.AppendString(out, b.Label)
 		out = aad.AppendString(out, b.Value)
-	}
-	if tooLong {
-		return nil, fmt.Errorf("crypto: %w: a part is 4 GiB or longer", ErrContext)
 	}
 	return out, nil
 }
 
+// checkLengths refuses what the encoding can't hold. Package aad panics there.
+func (c Context) checkLengths() error {
+	if len(c.Ring) > aad.MaxRing {
+		return fmt.Errorf("crypto: %w: the ring name is 16 MiB or longer", ErrContext)
+	}
+	longest := uint64(max(len(c.Record), len(c.Path), len(c.Bind)))
+	for _, e := range c.Path {
+		longest = max(longest, uint64(len(e.name)))
+	}
+	for _, b := range c.Bind {
+		longest = max(longest, uint64(len(b.Label)), uint64(len(b.Value)))
+	}
+	if longest > math.MaxUint32 {
+		return fmt.Errorf("crypto: %w: a part is 4 GiB or longer", ErrContext)
+	}
+	return nil
+}
+
 // DeterministicContext appends the context of a deterministic field to dst:
 // suite, ring and domain, and nothing of the row, so that equal values are equal
-// ciphertexts all over the domain.
+// ciphertexts all over the domain. It panics when a name is 4 GiB or longer.
 func DeterministicContext(dst []byte, ring, domain string) []byte {
 	return aad.AppendDeterministic(dst, Deterministic.String(), ring, domain)
 }
@@ -102,11 +117,12 @@ func ParseContext(b []byte) (Context, error) {
 	var c Context
 	p.magic(aad.Magic)
 	c.Ring = p.string()
+	p.failed = p.failed || len(c.Ring) > aad.MaxRing
 	c.Record = p.string()
-	for range p.count(aad.ElementOverhead) {
+	for n := p.count(aad.ElementOverhead); n > 0 && !p.failed; n-- {
 		c.Path = append(c.Path, p.element())
 	}
-	for i := range p.count(8) {
+	for i, n := 0, p.count(bindingOverhead); i < n && !p.failed; i++ {
 		c.Bind = append(c.Bind, Binding{p.string(), p.string()})
 		if i > 0 && c.Bind[i-1].Label >= c.Bind[i].Label {
 			p.failed = true
@@ -117,6 +133,9 @@ func ParseContext(b []byte) (Context, error) {
 	}
 	return c, nil
 }
+
+// bindingOverhead is the length of a binding before its label and value.
+const bindingOverhead = 4 + 4
 
 // parser reads length-prefixed parts; after a failure everything is empty.
 type parser struct {

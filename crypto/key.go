@@ -57,14 +57,15 @@ func NewKey(suite Suite, id uint32, secret []byte) (*Key, error) {
 	if subtle.ConstantTimeCompare(secret, make([]byte, len(secret))) == 1 {
 		return nil, fmt.Errorf("crypto: %w: all bytes are zero", ErrInvalidKey)
 	}
-	st := &keyState{id: id, suite: suite, secret: append([]byte(nil), secret...)}
-	live, err := newCipherState(suite, id, st.secret)
+	live, err := newCipherState(suite, id, secret)
 	if err != nil {
 		return nil, err
 	}
+	st := &keyState{id: id, suite: suite}
 	if st.check, err = Check(suite.String(), secret); err != nil {
 		return nil, err
 	}
+	st.secret = append([]byte(nil), secret...)
 	st.live.Store(live)
 	return &Key{state: func() *keyState { return st }}, nil
 }
@@ -115,8 +116,9 @@ func (k *Key) Check() [CheckSize]byte {
 	return [CheckSize]byte{}
 }
 
-// Wipe clears the key and all subkeys derived from it. Calls under way finish;
-// later ones return ErrWiped. Wipe may be called more than once.
+// Wipe clears the key and drops all subkeys derived from it. Calls under way
+// finish or return ErrWiped; later ones, also through a [Sealer], return
+// ErrWiped. Wipe may be called more than once and at any time.
 func (k *Key) Wipe() {
 	st := k.load()
 	if st == nil {

@@ -20,15 +20,18 @@ func KeyID(ciphertext []byte) (uint32, error) {
 }
 
 // Open appends the plaintext of a ciphertext to dst and returns the extended
-// slice. To open in place use ciphertext[:0] as dst. context must be what Seal
-// was given. dst must not share memory with context.
+// slice. context must be what Seal was given. dst may share memory with the
+// other arguments. ciphertext is changed only where the plaintext is to be
+// written over it: to open in place use ciphertext[:0] as dst. The ciphertext
+// is then lost, also when Open fails. context is never changed: if the result
+// would be written over it, the result is in new memory.
 //
 // Open is safe for concurrent use.
 //
 // Errors: ErrNotEncrypted, ErrTruncated, ErrUnknownKey (the ciphertext names
 // another key), ErrTampered, ErrWiped, ErrNotApproved. On error the result is
-// nil and dst is unchanged up to its length. Up to 32 bytes of dst's capacity
-// behind the result serve as scratch space.
+// nil, dst is unchanged up to its length, and no plaintext is left behind it.
+// Up to 32 bytes of dst's capacity behind the result serve as scratch space.
 func (k *Key) Open(dst, ciphertext, context []byte) ([]byte, error) {
 	st := k.load()
 	if st == nil {
@@ -55,14 +58,16 @@ func (k *Key) Open(dst, ciphertext, context []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return sub.open(dst, body[saltSize:], context, commitSize)
+		return sub.open(dst, ciphertext, prefixSize+saltSize, context, commitSize)
 	case Compact:
-		return c.gcm.open(dst, body, context, 0)
+		return c.gcm.open(dst, ciphertext, prefixSize, context, 0)
 	default:
 		out, err := c.siv.open(body, context)
 		if err != nil {
 			return nil, err
 		}
-		return append(dst, out...), nil
+		dst = append(grow(dst, len(out), context), out...)
+		clear(out) // no second copy of the plaintext stays behind
+		return dst, nil
 	}
 }

@@ -66,7 +66,7 @@ func (s *sivKey) open(body, aad []byte) ([]byte, error) {
 }
 
 func (s *sivKey) wipe() {
-	s.mu.Lock()
+	s.mu.Lock() // waits for the calls under way
 	defer s.mu.Unlock()
 	clear(s.key)
 	s.siv = nil

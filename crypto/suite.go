@@ -29,8 +29,9 @@ const (
 )
 
 // MaxPlaintext is the largest plaintext in bytes: what one AES-GCM message
-// holds, less the commitment (64 GiB - 64 B).
-const MaxPlaintext = ((1<<32)-2)*16 - commitSize
+// holds, less the commitment (64 GiB - 64 B). It is typed because it doesn't fit
+// the int of 32-bit machines.
+const MaxPlaintext int64 = ((1<<32)-2)*16 - commitSize
 
 type suiteInfo struct {
 	name              string

@@ -36,7 +36,7 @@ func ParseText(dst []byte, text string) ([]byte, error) {
 		return nil, ErrMalformed
 	}
 	n := textEncoding.DecodedLen(len(body))
-	out := grow(dst, n)[:len(dst)+n]
+	out := grow(dst, n, nil)[:len(dst)+n]
 	m, err := textEncoding.Decode(out[len(dst):], stringBytes(body))
 	if err != nil || m != n {
 		return nil, ErrMalformed

@@ -4,8 +4,8 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,36 +17,37 @@ const (
 	// 2^-32. docs/format.md has the derivation.
 	saltMessages = 1024
 	saltAge      = time.Second
-
-	// Readers keep this many derived subkeys per key, about 0.7 MB when full.
-	// Power of two.
-	subkeyCacheSize = 512
 )
 
 // xaes derives subkeys as XAES-256-GCM does (C2SP XAES-256-GCM; NIST SP
 // 800-108r1 KDF in counter mode with CMAC).
 type xaes struct {
-	block cipher.Block
+	// mu keeps wipe from clearing k1 under a derivation: what is sealed with the
+	// subkey of a half-cleared key is lost.
+	mu    sync.RWMutex
+	block cipher.Block // nil after wipe
 	k1    [aes.BlockSize]byte
 
 	writing atomic.Pointer[writer]
-	// cache is indexed by two bytes of the salt. Salts are random, so entries
-	// spread evenly; an attacker who picks colliding salts only makes reads
-	// derive again. It lives and dies with the key object, so that no subkey is
-	// ever found by anything but the key it belongs to.
-	cache [subkeyCacheSize]atomic.Pointer[subkey]
+	reads   subkeyCache
 }
 
+// A subkey is the AES-GCM of one salt.
 type subkey struct {
 	salt [saltSize]byte
 	*gcm
 }
 
+// A writer is a subkey that seals new messages.
 type writer struct {
 	*subkey
 	born time.Time
-	used atomic.Uint32
+	used atomic.Uint32 // messages reserved so far
 }
+
+// fresh reports whether w may go on sealing. The clock is monotonic: steps of
+// the wall clock don't prolong a salt.
+func (w *writer) fresh() bool { return time.Since(w.born) < saltAge }
 
 func newXAES(key []byte) (*xaes, error) {
 	block, err := aes.NewCipher(key)
@@ -66,8 +67,13 @@ func newXAES(key []byte) (*xaes, error) {
 	return x, nil
 }
 
-// derive computes the AES-GCM key of a salt.
-func (x *xaes) derive(salt *[saltSize]byte) (key [32]byte) {
+// derive computes the AES-GCM key of a salt into key.
+func (x *xaes) derive(key *[32]byte, salt *[saltSize]byte) error {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if x.block == nil {
+		return fmt.Errorf("crypto: %w", ErrWiped)
+	}
 	copy(key[:], []byte{0, 1, 'X', 0})
 	copy(key[4:], salt[:])
 	copy(key[16:], []byte{0, 2, 'X', 0})
@@ -78,12 +84,15 @@ func (x *xaes) derive(salt *[saltSize]byte) (key [32]byte) {
 	}
 	x.block.Encrypt(key[:16], key[:16])
 	x.block.Encrypt(key[16:], key[16:])
-	return key
+	return nil
 }
 
 func (x *xaes) newSubkey(salt *[saltSize]byte) (*subkey, error) {
-	key := x.derive(salt)
+	var key [32]byte
 	defer clear(key[:])
+	if err := x.derive(&key, salt); err != nil {
+		return nil, err
+	}
 	g, err := newGCM(key[:])
 	if err != nil {
 		return nil, err
@@ -93,24 +102,26 @@ func (x *xaes) newSubkey(salt *[saltSize]byte) (*subkey, error) {
 
 // reading returns the subkey of a salt that a ciphertext names.
 func (x *xaes) reading(salt *[saltSize]byte) (*subkey, error) {
-	slot := &x.cache[binary.LittleEndian.Uint16(salt[:])%subkeyCacheSize]
-	if s := slot.Load(); s != nil && s.salt == *salt {
+	if w := x.writing.Load(); w != nil && w.salt == *salt {
+		return w.subkey, nil // what was just written is often read next
+	}
+	if s := x.reads.get(salt); s != nil {
 		return s, nil
 	}
 	s, err := x.newSubkey(salt)
 	if err != nil {
 		return nil, err
 	}
-	slot.Store(s)
+	x.reads.put(s)
 	return s, nil
 }
 
-// reserve returns a subkey for n (at most saltMessages) new messages.
-func (x *xaes) reserve(n uint32) (*subkey, error) {
-	if w := x.writing.Load(); w != nil && w.used.Add(n) <= saltMessages && time.Since(w.born) < saltAge {
-		return w.subkey, nil
+// reserve returns the writer for n (at most saltMessages) new messages.
+func (x *xaes) reserve(n uint32) (*writer, error) {
+	if w := x.writing.Load(); w != nil && w.used.Add(n) <= saltMessages && w.fresh() {
+		return w, nil
 	}
-	// Racing writers each make a subkey of their own; the last one is kept.
+	// Racing callers each make a writer of their own; the last one is kept.
 	var salt [saltSize]byte
 	rand.Read(salt[:])
 	s, err := x.newSubkey(&salt)
@@ -120,15 +131,14 @@ func (x *xaes) reserve(n uint32) (*subkey, error) {
 	w := &writer{subkey: s, born: time.Now()}
 	w.used.Store(n)
 	x.writing.Store(w)
-	// What was just written is often read next.
-	x.cache[binary.LittleEndian.Uint16(salt[:])%subkeyCacheSize].Store(s)
-	return s, nil
+	return w, nil
 }
 
 func (x *xaes) wipe() {
+	x.mu.Lock()
 	clear(x.k1[:])
+	x.block = nil
+	x.mu.Unlock()
 	x.writing.Store(nil)
-	for i := range x.cache {
-		x.cache[i].Store(nil)
-	}
+	x.reads.drop()
 }

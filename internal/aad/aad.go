@@ -6,15 +6,20 @@
 // constant ones once per type and only appends them per record.
 package aad
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 const (
 	// Magic opens the context of bound values.
 	Magic = "structseal/v1"
 	// MagicDeterministic opens the context of deterministic fields. The two
 	// can't collide: after Magic comes the length of a ring name, whose first
-	// byte is zero, never '/'.
+	// byte is zero because of MaxRing, never '/'.
 	MagicDeterministic = "structseal/v1/deterministic"
+	// MaxRing is the length of the longest ring name in bytes.
+	MaxRing = 1<<24 - 1
 
 	// TypeLabel, TypeIndex and TypeKey tag the elements of a path, so that a
 	// map key "3" and an element 3 differ.
@@ -26,8 +31,12 @@ const (
 	ElementOverhead = 1 + 4
 )
 
-// AppendString appends the length-prefixed s.
+// AppendString appends the length-prefixed s. It panics when s is 4 GiB or
+// longer: a length that wraps around would let two contexts share an encoding.
 func AppendString[S ~string | ~[]byte](dst []byte, s S) []byte {
+	if uint64(len(s)) > math.MaxUint32 {
+		panic("structseal: a part of a context is 4 GiB or longer")
+	}
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(s)))
 	return append(dst, s...)
 }
@@ -37,8 +46,12 @@ func AppendCount(dst []byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(n))
 }
 
-// AppendRing opens a context: the magic and the ring's name.
+// AppendRing opens a context: the magic and the ring's name. It panics when the
+// name is longer than MaxRing.
 func AppendRing(dst []byte, ring string) []byte {
+	if len(ring) > MaxRing {
+		panic("structseal: the name of a ring is 16 MiB or longer")
+	}
 	return AppendString(append(dst, Magic...), ring)
 }
 
