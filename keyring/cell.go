@@ -1,0 +1,82 @@
+package keyring
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/structseal/structseal/crypto"
+)
+
+// errDropped: the snapshot that led to a cell is no longer the ring's.
+var errDropped = errors.New("key was dropped")
+
+// A cell holds one key once it was unwrapped. Snapshots hand it on to their
+// successors as long as the key stays usable.
+type cell struct {
+	key  atomic.Pointer[crypto.Key] // purposes with keys
+	root atomic.Pointer[hidden]     // Index
+
+	flight flight
+
+	mu      sync.Mutex
+	dropped bool // guarded by mu
+}
+
+// fill keeps what was unwrapped from secret, unless somebody else did or the
+// cell was dropped meanwhile.
+func (c *cell) fill(k *keyRecord, secret []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dropped {
+		return errDropped
+	}
+	if !k.Purpose.hasKeys() {
+		if c.root.Load() == nil {
+			root := hide(append([]byte(nil), secret...))
+			c.root.Store(&root)
+		}
+		return nil
+	}
+	if c.key.Load() != nil {
+		return nil
+	}
+	suite, err := crypto.ParseSuite(k.Suite)
+	if err != nil {
+		return err
+	}
+	key, err := crypto.NewKey(suite, uint32(k.ID), secret)
+	if err != nil {
+		return err
+	}
+	c.key.Store(key)
+	return nil
+}
+
+// warm reports whether the key is here.
+func (c *cell) warm() bool { return c.key.Load() != nil || c.root.Load() != nil }
+
+// drop wipes the key, now and should a call under way still bring it.
+func (c *cell) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropped = true
+	if key := c.key.Swap(nil); key != nil {
+		key.Wipe()
+	}
+	if root := c.root.Swap(nil); root != nil {
+		clear((*root)())
+	}
+}
+
+// useRoot runs fn on the root's bytes, which drop doesn't wipe meanwhile. It
+// reports whether there were any.
+func (c *cell) useRoot(fn func(root []byte)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	root := c.root.Load()
+	if root != nil {
+		fn((*root)())
+	}
+	return root != nil
+}

@@ -1,0 +1,176 @@
+package keyring
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/kmsprovider"
+)
+
+// CreateOptions are optional: nil and the zero value are the defaults.
+type CreateOptions struct {
+	// Suite of the data key: crypto.Default (the default) or crypto.Compact.
+	Suite crypto.Suite
+
+	OpenOptions
+}
+
+// Create makes a ring with one fresh random key of each purpose, stores it, and
+// returns it open, together with the pin that [Open] asks for. Every key is
+// wrapped on its own, unwrapped again and compared before anything is stored. It
+// never overwrites.
+//
+// Errors: ErrName; ErrExists; ErrSuite; ErrRewrap; ErrKeyCheck; ErrUnavailable;
+// the provider's; ctx's own. After ErrUnavailable from the store the ring may
+// exist nevertheless.
+func Create(ctx context.Context, name string, store Store, kms kmsprovider.Provider, opts *CreateOptions) (*Keyring, Pin, error) {
+	suite := crypto.Default
+	if opts != nil && opts.Suite != 0 {
+		suite = opts.Suite
+	}
+	if !Data.fits(suite.String()) {
+		return nil, Pin{}, fmt.Errorf("keyring: ring %q: %w: %s for data keys; use crypto.Default or crypto.Compact", name, ErrSuite, suite)
+	}
+	return create(ctx, name, store, kms, opts, []keyMaterial{
+		newMaterial(Data, suite.String()),
+		newMaterial(Deterministic, purposes[Deterministic].suites[0]),
+		newMaterial(SubjectWrap, purposes[SubjectWrap].suites[0]),
+		newMaterial(Index, suiteHMAC),
+		newMaterial(MAC, suiteHMAC),
+	})
+}
+
+// keyMaterial is a key that is about to join a ring.
+type keyMaterial struct {
+	id      uint32 // 0: any
+	purpose Purpose
+	suite   string
+	state   State
+	secret  hidden
+}
+
+// newMaterial returns a fresh random primary.
+func newMaterial(p Purpose, suite string) keyMaterial {
+	secret := make([]byte, keySize(suite))
+	rand.Read(secret)
+	return keyMaterial{purpose: p, suite: suite, state: Primary, secret: hide(secret)}
+}
+
+// create makes a ring of the keys given, which it wipes.
+func create(ctx context.Context, name string, store Store, kms kmsprovider.Provider, opts *CreateOptions, material []keyMaterial) (*Keyring, Pin, error) {
+	defer func() {
+		for _, m := range material {
+			clear(m.secret())
+		}
+	}()
+	if err := validName(name); err != nil {
+		return nil, Pin{}, err
+	}
+	if store == nil {
+		return nil, Pin{}, fmt.Errorf("keyring: ring %q: no store given", name)
+	}
+	var open *OpenOptions
+	if opts != nil {
+		open = &opts.OpenOptions
+	}
+	timeout := open.timeout()
+	kek, err := newKEK(name, kms, timeout)
+	if err != nil {
+		return nil, Pin{}, err
+	}
+	exists := func() error {
+		return fmt.Errorf("keyring: ring %q: %w: open it, or choose another name", name, ErrExists)
+	}
+	// Only a courtesy to the KMS; the compare-and-swap below decides.
+	if _, _, err := load(ctx, store, name, timeout); err == nil || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFormat) || errors.Is(err, ErrTooLarge) {
+		return nil, Pin{}, exists()
+	} else if !errors.Is(err, ErrNotFound) {
+		return nil, Pin{}, err
+	}
+
+	ring := body{Format: recordFormat, Name: name, Revision: 1}
+	var macKey hidden
+	for i := range material {
+		m := &material[i]
+		if m.id == 0 {
+			m.id = newID(&ring, material)
+		}
+		k, err := kek.newKey(ctx, name, m)
+		if err != nil {
+			return nil, Pin{}, err
+		}
+		ring.Keys = append(ring.Keys, k)
+		if m.purpose == MAC {
+			macKey = m.secret
+		}
+	}
+	rec, data, err := ring.sign(macKey)
+	if err != nil {
+		return nil, Pin{}, err
+	}
+	callCtx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err = store.CompareAndSwap(callCtx, name, 0, Record{Revision: rec.Revision, Data: data})
+	if errors.Is(err, ErrConflict) {
+		return nil, Pin{}, exists()
+	}
+	if err != nil {
+		return nil, Pin{}, storeError(name, err)
+	}
+	r := newKeyring(rec, data, store, kek, append([]byte(nil), macKey()...))
+	for i := range material {
+		r.seed(&material[i])
+	}
+	return r, r.pin, nil
+}
+
+// newKey wraps the key and describes it for the record.
+func (e kek) newKey(ctx context.Context, name string, m *keyMaterial) (keyRecord, error) {
+	t := now()
+	k := keyRecord{ID: keyID(m.id), Purpose: m.purpose, Suite: m.suite, State: m.state, Created: t, Changed: t}
+	var err error
+	if k.Check, err = crypto.Check(checkLabel(m.purpose, m.suite), m.secret()); err != nil {
+		return k, fmt.Errorf("keyring: ring %q: key %08x: %w", name, m.id, err)
+	}
+	if err := checkSecret(&k, m.secret()); err != nil {
+		return k, fmt.Errorf("keyring: ring %q: key %08x: %w", name, m.id, err)
+	}
+	w, err := e.wrap(ctx, name, &k, m.secret())
+	if err != nil {
+		return k, err
+	}
+	k.Wraps = []wrap{w}
+	return k, nil
+}
+
+// seed fills the cell of a key that is durable and was compared with what the
+// KMS holds: its first use needs no call. A key that can't be used here (AES-SIV
+// in FIPS-only mode) says so at its first use.
+func (r *Keyring) seed(m *keyMaterial) {
+	if e := r.live.Load().lookup(m.id); e != nil && e.cell != nil {
+		_ = e.cell.fill(e.keyRecord, m.secret())
+	}
+}
+
+// newID returns a random id that nothing of the ring ever had.
+func newID(ring *body, others []keyMaterial) uint32 {
+next:
+	for {
+		var b [4]byte
+		rand.Read(b[:])
+		id := binary.BigEndian.Uint32(b[:])
+		if id == 0 || ring.find(id) != nil {
+			continue
+		}
+		for _, m := range others {
+			if m.id == id {
+				continue next
+			}
+		}
+		return id
+	}
+}

@@ -1,0 +1,263 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// fileMagic opens a ring file's first line; the revision follows.
+const fileMagic = "structseal-ring-file/1 "
+
+// lockRetry is how often a waiting writer looks at the lock again.
+const lockRetry = 2 * time.Millisecond
+
+// A FileStore keeps every ring in a file of its own, in a directory that only
+// its owner may use. It is for programs on one machine: its lock files don't
+// work on every network file system.
+//
+// A ring "app" has app.ring, and app.lock, which stays empty and must not be
+// removed while a program runs. Writing goes through app.tmp, which is made
+// durable and renamed: a crash at any point leaves the old record or the new
+// one, and what is left of app.tmp is removed by the next write.
+type FileStore struct {
+	dir string
+}
+
+var _ Store = (*FileStore)(nil)
+
+// fileStoreHook is told each step of a write by name, for tests that kill the
+// process there.
+var fileStoreHook = func(step string) {}
+
+// NewFileStore returns the store in dir, which it creates with mode 0700 if it
+// does not exist.
+//
+// Errors: ErrInsecure if dir isn't a directory, or one that others may use.
+func NewFileStore(dir string) (*FileStore, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("keyring: file store: %w", err)
+	}
+	// A relative path must not follow a later chdir.
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: file store: %w", err)
+	}
+	s := &FileStore{dir: abs}
+	return s, s.checkDir()
+}
+
+func (s *FileStore) checkDir() error {
+	fi, err := os.Stat(s.dir)
+	if err != nil {
+		return fmt.Errorf("file store: %w", err)
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("file store: %s: %w: not a directory", s.dir, ErrInsecure)
+	}
+	return private(s.dir, fi, "700")
+}
+
+// private refuses what group or others may use. Windows has no such bits: there
+// the directory's access list decides.
+func private(path string, fi fs.FileInfo, want string) error {
+	if runtime.GOOS != "windows" && fi.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("file store: %s: %w: mode %#o; run chmod %s and find out who changed it", path, ErrInsecure, fi.Mode().Perm(), want)
+	}
+	return nil
+}
+
+func (s *FileStore) path(name, ext string) string { return filepath.Join(s.dir, name+ext) }
+
+// Load implements [Store]. What it returns is durable.
+//
+// Errors: ErrNotFound; ErrInsecure; ErrFormat and ErrCorrupt for a file whose
+// first line is not that of a ring file.
+func (s *FileStore) Load(ctx context.Context, name string) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, err
+	}
+	if err := validName(name); err != nil {
+		return Record{}, err
+	}
+	if err := s.checkDir(); err != nil {
+		return Record{}, err
+	}
+	r, err := s.read(name)
+	if err != nil {
+		return Record{}, err
+	}
+	// The file may have been renamed a moment ago by a writer that has not
+	// synced the directory yet: nobody may use a key that a power cut undoes.
+	return r, syncDir(s.dir)
+}
+
+func (s *FileStore) read(name string) (Record, error) {
+	path := s.path(name, ".ring")
+	// Not through links, and no pipe, which would block.
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, fmt.Errorf("file store: %s: %w", path, ErrNotFound)
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("file store: %w", err)
+	}
+	if !fi.Mode().IsRegular() {
+		return Record{}, fmt.Errorf("file store: %s: %w: not a regular file", path, ErrInsecure)
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, fmt.Errorf("file store: %s: %w", path, ErrNotFound)
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("file store: %w", err)
+	}
+	defer f.Close()
+	if fi, err = f.Stat(); err != nil {
+		return Record{}, fmt.Errorf("file store: %w", err)
+	}
+	if err := private(path, fi, "600"); err != nil {
+		return Record{}, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, MaxRecordSize+100))
+	if err != nil {
+		return Record{}, fmt.Errorf("file store: %w", err)
+	}
+	r, err := parseFile(text)
+	if err != nil {
+		return Record{}, fmt.Errorf("file store: %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// parseFile splits a ring file into its first line and the data.
+func parseFile(text []byte) (Record, error) {
+	if !bytes.HasPrefix(text, []byte(fileMagic)) {
+		return Record{}, fmt.Errorf("%w: the file does not start with %q", ErrFormat, fileMagic)
+	}
+	line, data, ok := bytes.Cut(text[len(fileMagic):], []byte("\n"))
+	revision, err := strconv.ParseUint(string(line), 10, 63)
+	if !ok || err != nil || revision == 0 || strconv.FormatUint(revision, 10) != string(line) {
+		return Record{}, fmt.Errorf("%w: the file's first line is damaged", ErrCorrupt)
+	}
+	return Record{Revision: revision, Data: data}, nil
+}
+
+// CompareAndSwap implements [Store]. It waits for other writers as long as ctx
+// allows.
+//
+// Errors: ErrConflict; ErrInsecure; ErrUnavailable when the lock could not be
+// had in time.
+func (s *FileStore) CompareAndSwap(ctx context.Context, name string, old uint64, next Record) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := validName(name); err != nil {
+		return err
+	}
+	if err := s.checkDir(); err != nil {
+		return err
+	}
+	unlock, err := s.lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	fileStoreHook("locked")
+
+	have, err := s.read(name)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if have.Revision != old {
+		return fmt.Errorf("file store: %w: revision %d, not %d", ErrConflict, have.Revision, old)
+	}
+	if err := s.write(name, next); err != nil {
+		return fmt.Errorf("file store: %w", err)
+	}
+	return nil
+}
+
+// lock takes the ring's lock, which the system drops when the process dies.
+func (s *FileStore) lock(ctx context.Context, name string) (unlock func(), err error) {
+	path := s.path(name, ".lock")
+	l := flock.New(path, flock.SetPermissions(0o600))
+	if ok, err := l.TryLockContext(ctx, lockRetry); err != nil || !ok {
+		l.Close()
+		if err == nil {
+			err = context.DeadlineExceeded
+		}
+		return nil, fmt.Errorf("file store: %s: %w: waiting for another writer: %w", path, ErrUnavailable, err)
+	}
+	return func() { l.Close() }, nil
+}
+
+// write replaces the ring's file. The caller holds the lock, so the name of the
+// temporary file can be fixed: what an earlier writer left is removed here.
+func (s *FileStore) write(name string, next Record) (err error) {
+	tmp := s.path(name, ".tmp")
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(tmp)
+		}
+	}()
+	fileStoreHook("created")
+	if _, err = fmt.Fprintf(f, "%s%d\n", fileMagic, next.Revision); err != nil {
+		return err
+	}
+	fileStoreHook("half written")
+	if _, err = f.Write(next.Data); err != nil {
+		return err
+	}
+	fileStoreHook("written")
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	fileStoreHook("synced")
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(tmp, s.path(name, ".ring")); err != nil {
+		return err
+	}
+	fileStoreHook("renamed")
+	err = syncDir(s.dir)
+	fileStoreHook("directory synced")
+	return err
+}
+
+// syncDir makes the directory's entries durable.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // directories can't be synced there
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	// Some file systems can't, or are read-only: there is nothing to wait for.
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.EROFS) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}

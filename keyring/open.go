@@ -1,0 +1,88 @@
+package keyring
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/structseal/structseal/kmsprovider"
+)
+
+// DefaultCallTimeout bounds each call to the store and the KMS.
+const DefaultCallTimeout = 10 * time.Second
+
+// OpenOptions are optional: nil and the zero value are the defaults.
+type OpenOptions struct {
+	// CallTimeout bounds each call to the store and to the KMS, whatever the
+	// caller's context allows. Default: DefaultCallTimeout.
+	CallTimeout time.Duration
+}
+
+func (o *OpenOptions) timeout() time.Duration {
+	if o == nil || o.CallTimeout <= 0 {
+		return DefaultCallTimeout
+	}
+	return o.CallTimeout
+}
+
+// Open opens a ring that [Create] made. It never creates one. pin is what Create
+// returned: without it, whoever can write the store and call the KMS's wrap could
+// put a ring of his own there, so the zero Pin is refused. [TrustOnFirstUse] is
+// the visible way around.
+//
+// Open reads the store once and unwraps the MAC key; every other key is
+// unwrapped when it is first used.
+//
+// Errors: ErrName; ErrNoPin; ErrNotFound; ErrUnavailable; ErrFormat, ErrCorrupt,
+// ErrTampered; ErrPinMismatch; ErrWrongKEK; ErrKeyCheck; the provider's; ctx's
+// own.
+func Open(ctx context.Context, name string, store Store, kms kmsprovider.Provider, pin Pin, opts *OpenOptions) (*Keyring, error) {
+	if err := validName(name); err != nil {
+		return nil, err
+	}
+	if pin.IsZero() {
+		return nil, fmt.Errorf("keyring: ring %q: %w: give Open the pin that Create returned (%s..., keep it in the configuration), or keyring.TrustOnFirstUse for development", name, ErrNoPin, PinPrefix)
+	}
+	if store == nil {
+		return nil, fmt.Errorf("keyring: ring %q: no store given", name)
+	}
+	timeout := opts.timeout()
+	kek, err := newKEK(name, kms, timeout)
+	if err != nil {
+		return nil, err
+	}
+	rec, data, err := load(ctx, store, name, timeout)
+	if err != nil {
+		return nil, err
+	}
+	// The pin comes before the KMS: a forged ring doesn't even cost a call.
+	mac := rec.primary(MAC)
+	if !pin.accepts(mac.Check) {
+		return nil, pinMismatch(name)
+	}
+	macKey, err := kek.unwrap(ctx, name, mac)
+	if err != nil {
+		return nil, err
+	}
+	if err := rec.verify(hide(macKey)); err != nil {
+		clear(macKey)
+		return nil, err
+	}
+	return newKeyring(rec, data, store, kek, macKey), nil
+}
+
+// newKeyring makes the open ring of a verified record. It keeps macKey.
+func newKeyring(rec *record, data []byte, store Store, kek kek, macKey []byte) *Keyring {
+	c := &core{store: store, kek: kek, timeout: kek.timeout, macKey: hide(macKey)}
+	r := &Keyring{
+		name: rec.Name,
+		pin:  Pin{check: rec.primary(MAC).Check},
+		core: func() *core { return c },
+	}
+	r.live.Store(newSnapshot(rec, data, nil))
+	return r
+}
+
+func pinMismatch(name string) error {
+	return fmt.Errorf("keyring: ring %q: %w: somebody may have put another ring in its place; find out why before you accept another pin", name, ErrPinMismatch)
+}

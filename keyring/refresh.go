@@ -1,0 +1,153 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// unknownInterval is how often unknown key ids may make a ring look into its
+// store: ids in ciphertexts are under the control of whoever writes the rows.
+const unknownInterval = time.Second
+
+// Refresh reads the ring's record and takes over what changed, in one step. Keys
+// that are unwrapped stay so. On error nothing changes.
+//
+// Errors: ErrUnavailable; ErrNotFound; ErrFormat, ErrCorrupt, ErrTampered;
+// ErrPinMismatch for another MAC key; ErrRollback for an older record than this
+// process has seen; ErrClosed; ctx's own.
+func (r *Keyring) Refresh(ctx context.Context) error {
+	rec, data, err := r.read(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = r.adopt(rec, data)
+	return err
+}
+
+// read loads the ring's record and verifies all of it.
+func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
+	c := r.core()
+	// What was live before the store was asked is what it must not fall behind.
+	floor := r.live.Load()
+	if floor == nil {
+		return nil, nil, fmt.Errorf("keyring: ring %q: %w", r.name, ErrClosed)
+	}
+	rec, data, err := load(ctx, c.store, r.name, c.timeout)
+	if err != nil {
+		return nil, nil, err
+	}
+	if mac := rec.primary(MAC); !r.pin.accepts(mac.Check) {
+		return nil, nil, pinMismatch(r.name)
+	}
+	err = r.withMAC(rec.verify)
+	if err != nil {
+		return nil, nil, err
+	}
+	have := floor.record.Revision
+	switch {
+	case rec.Revision < have:
+		return nil, nil, fmt.Errorf("keyring: ring %q: %w: the store has revision %d, this process has seen %d; was a backup restored?", r.name, ErrRollback, rec.Revision, have)
+	case rec.Revision == have && !bytes.Equal(data, floor.data):
+		return nil, nil, fmt.Errorf("keyring: ring %q: %w: the store has another revision %d than this process has seen; was a backup restored and rotated?", r.name, ErrRollback, have)
+	}
+	return rec, data, nil
+}
+
+// withMAC runs fn on the MAC key, which Close doesn't wipe meanwhile.
+func (r *Keyring) withMAC(fn func(macKey hidden) error) error {
+	c := r.core()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fmt.Errorf("keyring: ring %q: %w", r.name, ErrClosed)
+	}
+	return fn(c.macKey)
+}
+
+// load reads and parses a ring's record. It is not authentic yet.
+func load(ctx context.Context, store Store, name string, timeout time.Duration) (*record, []byte, error) {
+	callCtx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	stored, err := store.Load(callCtx, name)
+	if err != nil {
+		return nil, nil, storeError(name, err)
+	}
+	rec, err := parseRecord(stored.Data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("keyring: ring %q: %w", name, err)
+	}
+	if rec.Name != name {
+		return nil, nil, fmt.Errorf("keyring: ring %q: %w: the store holds the record of ring %q under this name", name, ErrCorrupt, rec.Name)
+	}
+	if rec.Revision != stored.Revision {
+		return nil, nil, fmt.Errorf("keyring: ring %q: %w: its record says revision %d, the store says %d", name, ErrCorrupt, rec.Revision, stored.Revision)
+	}
+	// The store may go on using its memory.
+	return rec, bytes.Clone(stored.Data), nil
+}
+
+// adopt makes a verified record the live one, unless a newer one is, and
+// returns what is live then.
+func (r *Keyring) adopt(rec *record, data []byte) (*snapshot, error) {
+	c := r.core()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, fmt.Errorf("keyring: ring %q: %w", r.name, ErrClosed)
+	}
+	old := r.live.Load()
+	if old != nil && rec.Revision <= old.record.Revision {
+		return old, nil
+	}
+	next := newSnapshot(rec, data, old)
+	r.live.Store(next)
+	old.dropUnless(next)
+	return next, nil
+}
+
+// limiter lets one refresh run per interval, for all callers together.
+type limiter struct {
+	flight flight
+
+	mu   sync.Mutex
+	last time.Time // monotonic; when the last refresh ended
+	err  error     // what it ended with
+}
+
+// recent reports whether a refresh ended within the interval, and how.
+func (l *limiter) recent() (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.last.IsZero() && time.Since(l.last) < unknownInterval, l.err
+}
+
+func (l *limiter) ended(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last, l.err = time.Now(), err
+}
+
+// refreshUnknown looks into the store because a key id is unknown, unless that
+// was done within the interval. It returns nil when the live snapshot is as
+// fresh as it may be.
+func (r *Keyring) refreshUnknown(ctx context.Context) error {
+	c := r.core()
+	l := &c.unknown
+	if recent, err := l.recent(); recent {
+		return err
+	}
+	return l.flight.do(ctx, c.timeout, func(ctx context.Context) error {
+		if recent, err := l.recent(); recent {
+			return err
+		}
+		err := r.Refresh(ctx)
+		if ctx.Err() == context.Canceled {
+			return err // everybody left: no answer of the store's
+		}
+		l.ended(err)
+		return err
+	})
+}

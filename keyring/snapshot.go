@@ -1,0 +1,60 @@
+package keyring
+
+// A snapshot is one revision of a ring, ready to be looked up in. It never
+// changes; its cells fill.
+type snapshot struct {
+	record  *record
+	data    []byte // record, as stored
+	byID    map[uint32]*entry
+	primary [MAC + 1]*entry
+}
+
+type entry struct {
+	*keyRecord
+	*cell // nil unless the key is usable
+}
+
+// newSnapshot makes the snapshot of r. Keys that old holds unwrapped, and calls
+// under way for them, carry over if they are still the same and usable.
+func newSnapshot(r *record, data []byte, old *snapshot) *snapshot {
+	s := &snapshot{record: r, data: data, byID: make(map[uint32]*entry, len(r.Keys))}
+	for i := range r.Keys {
+		k := &r.Keys[i]
+		e := &entry{keyRecord: k}
+		if k.State.usable() && k.Purpose != MAC {
+			if was := old.lookup(uint32(k.ID)); was != nil && was.cell != nil &&
+				was.Purpose == k.Purpose && was.Suite == k.Suite && was.Check == k.Check {
+				e.cell = was.cell
+			} else {
+				e.cell = new(cell)
+			}
+		}
+		s.byID[uint32(k.ID)] = e
+		if k.State == Primary {
+			s.primary[k.Purpose] = e
+		}
+	}
+	return s
+}
+
+func (s *snapshot) lookup(id uint32) *entry {
+	if s == nil {
+		return nil
+	}
+	return s.byID[id]
+}
+
+// dropUnless wipes the keys of s that next didn't take over.
+func (s *snapshot) dropUnless(next *snapshot) {
+	if s == nil {
+		return
+	}
+	for id, e := range s.byID {
+		if e.cell == nil {
+			continue
+		}
+		if n := next.lookup(id); n == nil || n.cell != e.cell {
+			e.cell.drop()
+		}
+	}
+}

@@ -1,0 +1,38 @@
+// Package kmsprovider says what a key management service must do for
+// structseal: wrap a key, unwrap it, and tell failures apart.
+//
+//	type Provider interface {
+//		ID() string
+//		Wrap(ctx context.Context, secret []byte, kc Context) (wrapped []byte, err error)
+//		Unwrap(ctx context.Context, wrapped []byte, kc Context) (secret []byte, err error)
+//	}
+//
+// Programs pick a driver and hand it to package keyring. Package localkms is
+// the embedded default: a key file or a passphrase, no service at all.
+//
+// # Writing a driver
+//
+// The interface stays this small. A driver that can do more implements further
+// one-method interfaces, which callers find by type assertion, as package io
+// finds a WriterTo; a driver without them keeps working. None exists yet.
+//
+// A driver must
+//   - bind the [Context]: Unwrap with any other context fails with [ErrRejected].
+//     A service with an encryption context of its own gets the map, so that logs
+//     and policies can read it; any other authenticates [Context.AAD];
+//   - wrap one of this package's errors around the service's own for every
+//     failure that they describe (`%w: %w`), and never put a secret, a
+//     credential or a wrapped key into the text;
+//   - report its own time limits as [ErrUnavailable], and return promptly when
+//     ctx ends;
+//   - be safe for concurrent use, keep no slice it is given, change none, and
+//     return memory that the caller may wipe.
+//
+// # Security considerations
+//
+// A context is public: it stands in audit logs and in IAM conditions. It holds
+// no personal data. It separates keys (a wrap moved to another ring, id or
+// purpose is refused) and proves nothing about who wrapped: whoever may call the
+// service's encrypt operation can make a valid wrap of a key of his own. That is
+// why package keyring has pins and key check values.
+package kmsprovider

@@ -1,0 +1,43 @@
+package kmsprovider
+
+import (
+	"context"
+	"errors"
+)
+
+// What callers branch on. Drivers wrap one of these and the service's own error.
+var (
+	// ErrRejected: the wrapped key or its context was not accepted. It was
+	// changed, belongs to another KEK, or was bound to another context.
+	ErrRejected = errors.New("wrapped key or context was not accepted")
+	// ErrNotFound: the KEK does not exist (any more).
+	ErrNotFound = errors.New("key-encryption key not found")
+	// ErrDenied: the credentials or the passphrase don't allow the call.
+	ErrDenied = errors.New("access to the key-encryption key was denied")
+	// ErrDisabled: the KEK exists and is switched off or scheduled for deletion.
+	ErrDisabled = errors.New("key-encryption key is disabled")
+	// ErrUnavailable: the service could not be reached or did not answer in time.
+	ErrUnavailable = errors.New("key management service is unavailable")
+	// ErrThrottled: the service asks to come back later.
+	ErrThrottled = errors.New("key management service is throttling")
+)
+
+// Retryable reports whether the same call may succeed later without anybody
+// changing anything: ErrUnavailable, ErrThrottled, and
+// context.DeadlineExceeded, which says that no answer came in time and nothing
+// about the key. Whether the caller's own context still has time is for the
+// caller to look at.
+//
+// An error that also wraps a final answer (rejected, not found, denied,
+// disabled) isn't retryable: a cache must not go on serving a key that the
+// service refused. Neither are context.Canceled (the caller left) and errors
+// that wrap nothing of this package.
+func Retryable(err error) bool {
+	for _, final := range []error{ErrRejected, ErrNotFound, ErrDenied, ErrDisabled} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrThrottled) ||
+		errors.Is(err, context.DeadlineExceeded)
+}
