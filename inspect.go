@@ -1,0 +1,65 @@
+package structseal
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/structseal/structseal/crypto"
+)
+
+// FieldState is what [Inspect] tells of one sealed value.
+type FieldState struct {
+	Label  string // path of labels, "customer.lines[2/3].note"
+	Sealed bool   // has the form of a ciphertext; whether it opens only Decrypt can tell
+	KeyID  uint32 // key that the ciphertext names, 0 if not sealed
+}
+
+// Inspect tells for every sealed field of v (a struct or a pointer to one) that
+// isn't NULL whether it holds a ciphertext and under which key. It reads headers
+// only: no keyring, no decryption. v isn't changed.
+//
+// Errors: *[TagError], ErrAliased, ErrInvalidArgument.
+func Inspect(v any, opts ...Option) ([]FieldState, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	value := reflect.ValueOf(v)
+	if value.Kind() == reflect.Pointer && !value.IsNil() {
+		value = value.Elem()
+	}
+	if value.Kind() != reflect.Struct {
+		return nil, invalid("%T is not a struct or a non-nil pointer to one", v)
+	}
+	p, err := planOf(value.Type())
+	if err != nil {
+		return nil, err
+	}
+	fresh := reflect.New(value.Type())
+	fresh.Elem().Set(value)
+	j := newJob(context.Background(), nil, "inspect", o)
+	defer j.release()
+	if err := j.record(p, fresh.UnsafePointer(), o.only); err != nil {
+		return nil, err
+	}
+	states := make([]FieldState, len(j.items))
+	for i := range j.items {
+		it := &j.items[i]
+		states[i].Label = pathText(it.path)
+		var ct []byte
+		switch it.kind {
+		case kindString:
+			if ct, err = crypto.ParseText(nil, *(*string)(it.p)); err != nil {
+				continue
+			}
+		case kindBytes:
+			ct = *(*[]byte)(it.p)
+		default:
+			ct = it.sealed().ciphertext()
+		}
+		if id, err := crypto.KeyID(ct); err == nil {
+			states[i].Sealed, states[i].KeyID = true, id
+		}
+	}
+	return states, nil
+}

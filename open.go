@@ -1,0 +1,176 @@
+package structseal
+
+import (
+	"errors"
+	"strings"
+	"unsafe"
+
+	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/keyring"
+)
+
+// open decrypts all items. First every ciphertext is decoded and its key found,
+// so that the record's plaintexts can share one piece of memory.
+func (j *job) open() error {
+	total, passed := 0, int64(0)
+	for i := range j.items {
+		it := &j.items[i]
+		n, err := j.decode(it)
+		if err != nil {
+			return err
+		}
+		if it.pass {
+			passed++
+		}
+		total += n
+	}
+	arena := make([]byte, 0, total)
+	var err error
+	for i := range j.items {
+		if arena, err = j.openItem(&j.items[i], arena); err != nil {
+			return err
+		}
+	}
+	if j.opt.plaintexts != nil {
+		j.opt.plaintexts.Add(passed)
+	}
+	return nil
+}
+
+// decode finds an item's ciphertext and key and returns how much of the shared
+// memory its plaintext takes.
+func (j *job) decode(it *item) (int, error) {
+	var ct []byte
+	switch it.kind {
+	case kindString:
+		s := *(*string)(it.p)
+		if !strings.HasPrefix(s, crypto.TextPrefix) {
+			return 0, j.plaintext(it)
+		}
+		var err error
+		it.from = len(j.text)
+		if j.text, err = crypto.ParseText(j.text, s); err != nil {
+			j.text = j.text[:it.from]
+			return 0, j.itemFailure(it, 0, err)
+		}
+		it.to = len(j.text)
+		ct = j.text[it.from:it.to]
+	case kindBytes:
+		ct = *(*[]byte)(it.p)
+		if len(ct) == 0 || ct[0] != 1 {
+			return 0, j.plaintext(it)
+		}
+	default:
+		if ct = it.sealed().ciphertext(); ct == nil {
+			return 0, j.plaintext(it)
+		}
+	}
+	id, err := crypto.KeyID(ct)
+	if err != nil {
+		if errors.Is(err, crypto.ErrNotEncrypted) { // text form of something else
+			err = crypto.ErrMalformed
+		}
+		return 0, j.itemFailure(it, 0, err)
+	}
+	if it.key, err = j.keyOf(it, id); err != nil {
+		return 0, j.itemFailure(it, id, err)
+	}
+	n := len(ct) - it.key.Suite().Overhead()
+	switch {
+	case n < 0:
+		return 0, j.itemFailure(it, id, crypto.ErrTruncated)
+	case it.kind == kindSealed, it.kind == kindBytes && n >= largeValue:
+		return 0, nil
+	}
+	return n, nil
+}
+
+// keyOf finds the key that a ciphertext names, in the scope of the item. Values
+// of one record mostly name the same key.
+func (j *job) keyOf(it *item, id uint32) (*crypto.Key, error) {
+	purpose := keyring.Data
+	if it.f.det != "" {
+		purpose = keyring.Deterministic
+	} else if len(j.items) > 1 {
+		if first := &j.items[0]; first.f.det == "" && first.key != nil && first.key.ID() == id {
+			return first.key, nil
+		}
+	}
+	return j.ring.Key(j.ctx, purpose, id)
+}
+
+// plaintext refuses what isn't encrypted, or lets it pass.
+func (j *job) plaintext(it *item) error {
+	if !j.opt.allowPlaintext {
+		return j.itemFailure(it, 0, errPlaintext)
+	}
+	it.pass = true
+	return nil
+}
+
+// openItem puts an item's plaintext into the copy. arena has room for it.
+func (j *job) openItem(it *item, arena []byte) ([]byte, error) {
+	if it.pass {
+		if it.kind == kindSealed {
+			cell := it.sealed()
+			if raw, ok := cell.plaintext(); ok {
+				if err := cell.setPlain(raw); err != nil {
+					return nil, j.itemFailure(it, 0, err)
+				}
+			}
+		}
+		return arena, nil
+	}
+	start := len(arena)
+	switch it.kind {
+	case kindString:
+		ct := j.text[it.from:it.to]
+		out, err := it.key.Open(ct[:0], ct, j.contextOf(it))
+		if err != nil {
+			return nil, j.openFailure(it, err)
+		}
+		arena = append(arena, out...)
+		*(*string)(it.p) = unsafe.String(unsafe.SliceData(arena[start:]), len(out))
+		return arena, nil
+	case kindBytes:
+		b := (*[]byte)(it.p)
+		if len(*b)-it.key.Suite().Overhead() >= largeValue {
+			out, err := it.key.Open(nil, *b, j.contextOf(it))
+			if err != nil {
+				return nil, j.openFailure(it, err)
+			}
+			*b = out
+			return arena, nil
+		}
+		out, err := it.key.Open(j.frame[:0], *b, j.contextOf(it))
+		if err != nil {
+			return nil, j.openFailure(it, err)
+		}
+		j.keepFrame(out)
+		arena = append(arena, out...)
+		*b = arena[start:len(arena):len(arena)]
+		return arena, nil
+	default:
+		cell := it.sealed()
+		out, err := it.key.Open(j.frame[:0], cell.ciphertext(), j.contextOf(it))
+		if err != nil {
+			return nil, j.openFailure(it, err)
+		}
+		j.keepFrame(out)
+		if err := cell.setPlain(out); err != nil {
+			return nil, j.itemFailure(it, it.key.ID(), err)
+		}
+		return arena, nil
+	}
+}
+
+func (j *job) openFailure(it *item, err error) error {
+	return j.itemFailure(it, it.key.ID(), err)
+}
+
+// keepFrame keeps the memory of a plaintext for the next one, and remembers how
+// much of it release must wipe. Opening may have used 32 bytes more.
+func (j *job) keepFrame(out []byte) {
+	j.frame = out
+	j.opened = max(j.opened, len(out)+32)
+}

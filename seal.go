@@ -1,0 +1,195 @@
+package structseal
+
+import (
+	"errors"
+	"reflect"
+	"unsafe"
+
+	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/internal/aad"
+	"github.com/structseal/structseal/keyring"
+)
+
+// largeValue is where a []byte gets memory of its own instead of a piece of the
+// record's: it would keep the whole alive.
+const largeValue = 1 << 14
+
+// seal encrypts all items. First every plaintext is looked at, so that the
+// record's ciphertexts can share one piece of memory.
+func (j *job) seal() error {
+	var data, det *crypto.Key
+	var err error
+	total, count := 0, 0
+	for i := range j.items {
+		it := &j.items[i]
+		key := &data
+		purpose := keyring.Data
+		if it.f.det != "" {
+			key, purpose = &det, keyring.Deterministic
+		} else {
+			count++
+		}
+		if *key == nil {
+			if *key, err = j.ring.Primary(j.ctx, purpose); err != nil {
+				return j.itemFailure(it, 0, err)
+			}
+		}
+		it.key = *key
+		n, err := j.measure(it)
+		if err != nil {
+			return err
+		}
+		total += n
+	}
+	if data != nil {
+		if err := j.sealer.Reset(data, count); err != nil {
+			return j.itemFailure(&j.items[0], data.ID(), err)
+		}
+	}
+	arena := make([]byte, 0, total)
+	for i := range j.items {
+		if arena, err = j.sealItem(&j.items[i], arena); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure looks at an item's plaintext and returns how much of the shared memory
+// its ciphertext takes.
+func (j *job) measure(it *item) (int, error) {
+	overhead := it.key.Suite().Overhead()
+	switch it.kind {
+	case kindString:
+		s := *(*string)(it.p)
+		if len(s) > len(crypto.TextPrefix) && s[:len(crypto.TextPrefix)] == crypto.TextPrefix && !j.opt.literal {
+			if ct, err := crypto.ParseText(j.frame[:0], s); err == nil {
+				j.frame = ct
+				if err := j.refuseCiphertext(it, ct); err != nil {
+					return 0, err
+				}
+			}
+		}
+		return crypto.TextLen(len(s) + overhead), nil
+	case kindBytes:
+		b := *(*[]byte)(it.p)
+		if len(b) > 0 && b[0] == 1 && !j.opt.literal {
+			if err := j.refuseCiphertext(it, b); err != nil {
+				return 0, err
+			}
+		}
+		if len(b) >= largeValue {
+			return 0, nil
+		}
+		return len(b) + overhead, nil
+	default:
+		cell := it.sealed()
+		if ct := cell.ciphertext(); ct != nil {
+			if err := j.refuseCiphertext(it, ct); err != nil {
+				return 0, err
+			}
+			id, _ := crypto.KeyID(ct)
+			return 0, j.itemFailure(it, id, ErrUnknownKey) // sealed it is, by a key we don't have
+		}
+		if _, ok := cell.plaintext(); ok {
+			// Read from a column and never looked at: Decrypt with
+			// AllowPlaintext checks that it is an encoding of T.
+			return 0, j.itemFailure(it, 0, errPlaintext)
+		}
+		var err error
+		it.from = len(j.text)
+		if j.text, err = cell.appendPlain(j.text); err != nil {
+			return 0, j.itemFailure(it, 0, err)
+		}
+		it.to = len(j.text)
+		return it.to - it.from + overhead, nil
+	}
+}
+
+func (it *item) sealed() sealedCell {
+	return reflect.NewAt(it.typ, it.p).Interface().(sealedCell)
+}
+
+// refuseCiphertext returns an error if ct is a ciphertext of this ring, nil if it
+// merely looks like one. Encrypting it again would lose the value for every
+// reader that decrypts once.
+func (j *job) refuseCiphertext(it *item, ct []byte) error {
+	id, err := crypto.KeyID(ct)
+	if err != nil {
+		return nil
+	}
+	own := keyring.Data
+	if it.f.det != "" {
+		own = keyring.Deterministic
+	}
+	for _, purpose := range []keyring.Purpose{keyring.Data, keyring.Deterministic} {
+		key, err := j.ring.Key(j.ctx, purpose, id)
+		switch {
+		case errors.Is(err, crypto.ErrUnknownKey):
+			continue
+		case err != nil: // can't tell: never a second encryption
+			return j.itemFailure(it, id, err)
+		case purpose != own:
+			return j.itemFailure(it, id, errForeign)
+		}
+		if _, err := key.Open(nil, ct, j.contextOf(it)); err != nil {
+			return j.itemFailure(it, id, errForeign)
+		}
+		return j.itemFailure(it, id, errEncryptedAgain)
+	}
+	return nil
+}
+
+// contextOf encodes the context of an item; it is valid until the next call.
+func (j *job) contextOf(it *item) []byte {
+	if it.f.det != "" {
+		j.context = aad.AppendDeterministic(j.context[:0], crypto.Deterministic.String(), j.ring.Name(), it.f.det)
+		return j.context
+	}
+	j.context = append(j.context[:0], j.opening...)
+	j.context = append(j.context, it.path...)
+	j.context = append(j.context, it.binds...)
+	return j.context
+}
+
+// sealItem puts an item's ciphertext into the copy. arena has room for it.
+func (j *job) sealItem(it *item, arena []byte) ([]byte, error) {
+	start := len(arena)
+	var err error
+	switch it.kind {
+	case kindString:
+		s := (*string)(it.p)
+		if j.frame, err = j.sealBytes(j.frame[:0], it, unsafe.Slice(unsafe.StringData(*s), len(*s))); err != nil {
+			return nil, j.itemFailure(it, it.key.ID(), err)
+		}
+		arena = crypto.AppendText(arena, j.frame)
+		*s = unsafe.String(&arena[start], len(arena)-start)
+		return arena, nil
+	case kindBytes:
+		b := (*[]byte)(it.p)
+		if len(*b) >= largeValue {
+			if *b, err = j.sealBytes(nil, it, *b); err != nil {
+				return nil, j.itemFailure(it, it.key.ID(), err)
+			}
+			return arena, nil
+		}
+		if arena, err = j.sealBytes(arena, it, *b); err != nil {
+			return nil, j.itemFailure(it, it.key.ID(), err)
+		}
+		*b = arena[start:len(arena):len(arena)]
+		return arena, nil
+	default:
+		if arena, err = j.sealBytes(arena, it, j.text[it.from:it.to]); err != nil {
+			return nil, j.itemFailure(it, it.key.ID(), err)
+		}
+		it.sealed().setCiphertext(arena[start:len(arena):len(arena)])
+		return arena, nil
+	}
+}
+
+func (j *job) sealBytes(dst []byte, it *item, plaintext []byte) ([]byte, error) {
+	if it.f.det != "" {
+		return it.key.Seal(dst, plaintext, j.contextOf(it))
+	}
+	return j.sealer.Seal(dst, plaintext, j.contextOf(it))
+}

@@ -1,0 +1,222 @@
+package structseal
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// tag is a parsed seal tag.
+type tag struct {
+	label   string
+	bind    bool
+	det     string
+	unbound bool
+	require []string
+}
+
+// tagOption says how an option is written. The grammar is closed: whatever is
+// not listed is an error, because an option that is ignored stores plaintext.
+type tagOption struct {
+	name   string
+	value  bool // name=value
+	repeat bool
+	on     string // "field", "marker"
+	later  bool   // known, and not in this version
+}
+
+var tagOptions = []tagOption{
+	{name: "bind", on: "field"},
+	{name: "det", value: true, on: "field"},
+	{name: "unbound", on: "marker"},
+	{name: "require", value: true, repeat: true, on: "marker"},
+	{name: "index", value: true, on: "field", later: true},
+	{name: "norm", value: true, on: "field", later: true},
+	{name: "bits", value: true, on: "field", later: true},
+	{name: "subject", on: "field", later: true},
+	{name: "table", value: true, on: "marker", later: true},
+	{name: "column", value: true, on: "field", later: true},
+}
+
+const maxLabel = 64
+
+// lookupTag finds the seal tag in a raw struct tag. reflect's Lookup silently
+// misses keys in malformed tags, and a tag that is missed is a column of
+// plaintext; so whatever looks like an attempt at a seal tag and isn't one is an
+// error.
+func lookupTag(raw string) (value string, found bool, err error) {
+	rest := raw
+	for first := true; ; first = false {
+		trimmed := strings.TrimLeft(rest, " ")
+		if trimmed == "" {
+			return value, found, nil
+		}
+		if !first && len(trimmed) == len(rest) {
+			return "", false, malformed(raw, "a space must separate the tags")
+		}
+		rest = trimmed
+		n := 0
+		for n < len(rest) && rest[n] > ' ' && rest[n] != ':' && rest[n] != '"' && rest[n] != 0x7f {
+			n++
+		}
+		key := rest[:n]
+		if n == 0 || n+1 >= len(rest) || rest[n] != ':' || rest[n+1] != '"' {
+			return "", false, malformed(raw, `want key:"value" with nothing between the colon and the quote`)
+		}
+		quoted, err := strconv.QuotedPrefix(rest[n+1:])
+		if err != nil || quoted[0] != '"' {
+			return "", false, malformed(raw, "the value isn't a quoted string")
+		}
+		text, err := strconv.Unquote(quoted)
+		if err != nil {
+			return "", false, malformed(raw, "the value isn't a quoted string")
+		}
+		rest = rest[n+1+len(quoted):]
+		switch {
+		case key == "seal" && found:
+			return "", false, fmt.Errorf("a second seal tag")
+		case key == "seal":
+			value, found = text, true
+		case nearSeal(key):
+			return "", false, fmt.Errorf("tag key %q: did you mean \"seal\"?", key)
+		}
+	}
+}
+
+// malformed reports a broken raw tag, if it is ours: other packages' broken tags
+// are not our business.
+func malformed(raw, reason string) error {
+	lower := strings.ToLower(raw)
+	for _, word := range []string{"seal", "sael", "sela"} {
+		if strings.Contains(lower, word) {
+			return fmt.Errorf("malformed struct tag: %s", reason)
+		}
+	}
+	return nil
+}
+
+// nearSeal reports tag keys that are meant to be "seal".
+func nearSeal(key string) bool {
+	switch strings.Trim(strings.ToLower(key), "_-,;.'`") {
+	case "seal", "seals", "sealed", "sael", "sela", "seall", "structseal":
+		return true
+	}
+	return false
+}
+
+// parseTag parses the value of a seal tag on a field or a marker.
+func parseTag(value string, marker bool) (tag, error) {
+	var t tag
+	parts := strings.Split(value, ",")
+	t.label = parts[0]
+	if err := checkLabel(t.label, marker); err != nil {
+		return tag{}, err
+	}
+	var seen []string
+	for _, part := range parts[1:] {
+		name, arg, hasArg := strings.Cut(part, "=")
+		if part == "" {
+			return tag{}, fmt.Errorf("an empty option (a comma too many)")
+		}
+		i := slices.IndexFunc(tagOptions, func(o tagOption) bool { return o.name == name })
+		if i < 0 {
+			return tag{}, fmt.Errorf("unknown option %q%s", part, suggest(name))
+		}
+		o := tagOptions[i]
+		where := "field"
+		if marker {
+			where = "marker"
+		}
+		switch {
+		case o.on != where:
+			return tag{}, fmt.Errorf("option %q belongs on a %s", name, map[string]string{"field": "field, not on the record's marker", "marker": "the record's marker, not on a field"}[o.on])
+		case o.value && arg == "":
+			return tag{}, fmt.Errorf("option %q needs a value: %s=...", name, name)
+		case !o.value && hasArg:
+			return tag{}, fmt.Errorf("option %q takes no value", name)
+		case slices.Contains(seen, name) && !o.repeat:
+			return tag{}, fmt.Errorf("option %q twice", name)
+		case o.later:
+			return tag{}, fmt.Errorf("option %q is reserved and not supported by this version", name)
+		}
+		seen = append(seen, name)
+		switch name {
+		case "bind":
+			t.bind = true
+		case "det":
+			if err := checkLabel(arg, true); err != nil {
+				return tag{}, fmt.Errorf("option det: %w", err)
+			}
+			t.det = arg
+		case "unbound":
+			t.unbound = true
+		case "require":
+			if err := checkLabel(arg, false); err != nil {
+				return tag{}, fmt.Errorf("option require: %w", err)
+			}
+			if slices.Contains(t.require, arg) {
+				return tag{}, fmt.Errorf("option \"require=%s\" twice", arg)
+			}
+			t.require = append(t.require, arg)
+		}
+	}
+	if t.bind && t.det != "" {
+		return tag{}, fmt.Errorf("bind and det together: a bind field stays readable")
+	}
+	return t, nil
+}
+
+// checkLabel enforces [A-Za-z][A-Za-z0-9_-]*, at most 64 bytes; names of records
+// and domains may hold dots.
+func checkLabel(label string, dots bool) error {
+	switch {
+	case label == "":
+		return fmt.Errorf("an empty label")
+	case len(label) > maxLabel:
+		return fmt.Errorf("label %.16q... has %d bytes, at most %d are allowed", label, len(label), maxLabel)
+	}
+	for i, c := range []byte(label) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		other := '0' <= c && c <= '9' || c == '_' || c == '-' || c == '.' && dots
+		if !letter && (i == 0 || !other) {
+			return fmt.Errorf("label %q: want a letter, then letters, digits, '_' or '-'", label)
+		}
+	}
+	return nil
+}
+
+// suggest finds the option that was meant.
+func suggest(name string) string {
+	best, dist := "", 3
+	for _, o := range tagOptions {
+		if d := editDistance(strings.ToLower(strings.TrimSpace(name)), o.name); d < dist && d < len(o.name) {
+			best, dist = o.name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(": did you mean %q?", best)
+}
+
+// editDistance is Levenshtein's.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diag
+			if a[i] != b[j] {
+				cost++
+			}
+			diag = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

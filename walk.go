@@ -1,0 +1,349 @@
+package structseal
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+	"unsafe"
+
+	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/internal/aad"
+	"github.com/structseal/structseal/keyring"
+)
+
+// A verb runs in three steps over a shallow copy of the caller's value: walk
+// replaces every container on the way to sealed values by a copy and lists the
+// values; seal or open computes all of them; finish fills the maps. Whatever
+// fails, the caller's value was never touched, and the copy is dropped.
+
+const maxDepth = 1000
+
+// job is one record on its way through a verb.
+type job struct {
+	ctx  context.Context
+	ring *keyring.Keyring
+	op   string
+	opt  *options
+
+	items   []item
+	maps    []pendingMap
+	seen    map[visit]struct{}
+	depth   int
+	stack   []byte // encoded path elements from the record down to here
+	paths   []byte // encoded paths of the items below the record's own level
+	binds   []byte // encoded bindings of every record
+	bindBuf []byte // text of one bind value
+
+	opening []byte // encoded magic and ring name
+	context []byte // context of one item
+	text    []byte // plaintexts of Sealed, or decoded ciphertexts
+	frame   []byte // one ciphertext or plaintext
+	opened  int    // how much of frame has held plaintext
+	sealer  crypto.Sealer
+}
+
+// item is one value to seal or open.
+type item struct {
+	p     unsafe.Pointer // in the copy
+	f     *field
+	kind  kind
+	typ   reflect.Type
+	path  []byte // encoded record label and path
+	binds []byte // encoded bindings
+	// Where the plaintext of a Sealed, or the decoded ciphertext, is in
+	// job.text; and the key that opens it.
+	from, to int
+	key      *crypto.Key
+	pass     bool // plaintext that AllowPlaintext lets through
+}
+
+// pendingMap is filled at the end: map elements have no address.
+type pendingMap struct{ m, keys, values reflect.Value }
+
+type visit struct {
+	p unsafe.Pointer
+	t reflect.Type
+}
+
+var jobs = sync.Pool{New: func() any { return new(job) }}
+
+func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options) *job {
+	j := jobs.Get().(*job)
+	j.ctx, j.ring, j.op, j.opt = ctx, ring, op, opt
+	if ring != nil {
+		j.opening = aad.AppendRing(j.opening[:0], ring.Name())
+	}
+	return j
+}
+
+// release wipes what the job has seen and keeps its memory for the next one.
+func (j *job) release() {
+	clear(j.items)
+	clear(j.maps)
+	clear(j.seen)
+	clear(j.text)
+	clear(j.frame[:min(j.opened, cap(j.frame))])
+	j.opened = 0
+	j.items, j.maps = j.items[:0], j.maps[:0]
+	j.stack, j.paths, j.binds = j.stack[:0], j.paths[:0], j.binds[:0]
+	j.text, j.frame = j.text[:0], j.frame[:0]
+	j.ctx, j.ring, j.opt, j.depth = nil, nil, nil, 0
+	if cap(j.text)+cap(j.frame) > 1<<16 || cap(j.items) > 1<<10 {
+		return // a huge record must not stay in the pool
+	}
+	jobs.Put(j)
+}
+
+// at says where the walk is: in which record, and how many path elements below
+// it, which start in job.stack at start.
+type at struct {
+	record *plan
+	binds  []byte
+	start  int
+	n      int
+}
+
+// record walks a struct that is a record, at base in the copy.
+func (j *job) record(p *plan, base unsafe.Pointer, only labels) error {
+	var binds []byte
+	if j.ring != nil { // Inspect reads headers only
+		var err error
+		if binds, err = j.bindings(p, base); err != nil {
+			return err
+		}
+	}
+	return j.fields(p, base, at{record: p, binds: binds, start: len(j.stack)}, only)
+}
+
+func (j *job) fields(p *plan, base unsafe.Pointer, a at, only labels) error {
+	for i := range p.fields {
+		f := &p.fields[i]
+		sub, ok := only.pick(f.label)
+		if !ok {
+			continue
+		}
+		v := unsafe.Add(base, f.offset)
+		if a.n == 0 && f.node.kind.leaf() {
+			j.leaf(f, f.node, v, f.path, a.binds)
+			continue
+		}
+		size := len(j.stack)
+		below := a
+		if f.step != nil {
+			j.stack = append(j.stack, f.step...)
+			below.n++
+		}
+		if err := j.walk(f, f.node, v, below, sub); err != nil {
+			return err
+		}
+		j.stack = j.stack[:size]
+	}
+	return nil
+}
+
+// leaf lists a value, unless it is NULL.
+func (j *job) leaf(f *field, n *node, v unsafe.Pointer, path, binds []byte) {
+	if n.kind == kindBytes && *(*[]byte)(v) == nil {
+		return
+	}
+	j.items = append(j.items, item{p: v, f: f, kind: n.kind, typ: n.typ, path: path, binds: binds})
+}
+
+// path encodes where the walk is.
+func (j *job) path(a at) []byte {
+	start := len(j.paths)
+	j.paths = append(j.paths, a.record.opening...)
+	j.paths = aad.AppendCount(j.paths, a.n)
+	j.paths = append(j.paths, j.stack[a.start:]...)
+	return j.paths[start:]
+}
+
+// walk replaces the container at v by a copy and goes on inside.
+func (j *job) walk(f *field, n *node, v unsafe.Pointer, a at, only labels) error {
+	if j.depth++; j.depth > maxDepth {
+		return j.failure(f, j.path(a), fmt.Errorf("%w, or values nested deeper than %d levels", ErrAliased, maxDepth))
+	}
+	defer func() { j.depth-- }()
+	switch n.kind {
+	case kindString, kindBytes, kindSealed:
+		j.leaf(f, n, v, j.path(a), a.binds)
+	case kindNull:
+		if !*(*bool)(unsafe.Add(v, n.valid)) {
+			// NULL in the database; what the other half holds must not survive
+			// as plaintext in the copy.
+			reflect.NewAt(n.elem.typ, v).Elem().SetZero()
+			return nil
+		}
+		return j.walk(f, n.elem, v, a, only)
+	case kindPointer:
+		return j.pointer(f, n, v, a, only)
+	case kindSlice:
+		old := reflect.NewAt(n.typ, v).Elem()
+		if old.IsNil() {
+			return nil
+		}
+		fresh := reflect.MakeSlice(n.typ, old.Len(), old.Len())
+		reflect.Copy(fresh, old)
+		old.Set(fresh)
+		return j.elements(f, n, fresh.UnsafePointer(), fresh.Len(), a, only)
+	case kindArray:
+		return j.elements(f, n, v, n.typ.Len(), a, only)
+	case kindMap:
+		return j.mapped(f, n, v, a, only)
+	case kindStruct:
+		return j.fields(n.plan, v, a, only)
+	case kindRecord:
+		return j.record(n.plan, v, only)
+	}
+	return nil
+}
+
+func (j *job) pointer(f *field, n *node, v unsafe.Pointer, a at, only labels) error {
+	p := *(*unsafe.Pointer)(v)
+	if p == nil {
+		return nil
+	}
+	if j.seen == nil {
+		j.seen = map[visit]struct{}{}
+	}
+	// Two ways to one value would need two contexts.
+	key := visit{p, n.elem.typ}
+	if _, ok := j.seen[key]; ok {
+		return j.failure(f, j.path(a), ErrAliased)
+	}
+	j.seen[key] = struct{}{}
+	fresh := reflect.New(n.elem.typ)
+	fresh.Elem().Set(reflect.NewAt(n.elem.typ, p).Elem())
+	*(*unsafe.Pointer)(v) = fresh.UnsafePointer()
+	return j.walk(f, n.elem, fresh.UnsafePointer(), a, only)
+}
+
+func (j *job) elements(f *field, n *node, first unsafe.Pointer, count int, a at, only labels) error {
+	size := len(j.stack)
+	a.n++
+	for i := range count {
+		j.stack = aad.AppendIndex(j.stack[:size], uint64(i), uint64(count))
+		if err := j.walk(f, n.elem, unsafe.Add(first, uintptr(i)*n.elem.size), a, only); err != nil {
+			return err
+		}
+	}
+	j.stack = j.stack[:size]
+	return nil
+}
+
+func (j *job) mapped(f *field, n *node, v unsafe.Pointer, a at, only labels) error {
+	old := reflect.NewAt(n.typ, v).Elem()
+	if old.IsNil() {
+		return nil
+	}
+	count := old.Len()
+	pm := pendingMap{
+		m:      reflect.MakeMapWithSize(n.typ, count),
+		keys:   reflect.MakeSlice(reflect.SliceOf(n.typ.Key()), 0, count),
+		values: reflect.MakeSlice(reflect.SliceOf(n.typ.Elem()), 0, count),
+	}
+	for it := old.MapRange(); it.Next(); {
+		pm.keys = reflect.Append(pm.keys, it.Key())
+		pm.values = reflect.Append(pm.values, it.Value())
+	}
+	j.maps = append(j.maps, pm)
+	old.Set(pm.m)
+	size := len(j.stack)
+	a.n++
+	for i := range pm.keys.Len() {
+		key, err := mapKeyText(pm.keys.Index(i))
+		if err != nil {
+			return j.failure(f, j.path(at{a.record, a.binds, a.start, a.n - 1}), fmt.Errorf("%w: map key: MarshalText failed", ErrInvalidArgument))
+		}
+		j.stack = aad.AppendKey(j.stack[:size], key)
+		if err := j.walk(f, n.elem, pm.values.Index(i).Addr().UnsafePointer(), a, only); err != nil {
+			return err
+		}
+	}
+	j.stack = j.stack[:size]
+	return nil
+}
+
+// finish fills the maps.
+func (j *job) finish() {
+	for _, pm := range j.maps {
+		for i := range pm.keys.Len() {
+			pm.m.SetMapIndex(pm.keys.Index(i), pm.values.Index(i))
+		}
+	}
+}
+
+// bindings encodes the bind fields of a record and the Bind options, merged in
+// label order.
+func (j *job) bindings(p *plan, base unsafe.Pointer) ([]byte, error) {
+	for _, label := range p.require {
+		if !j.opt.binds(label) {
+			return nil, j.bindFailure(p.typ, "", label, fmt.Errorf("%w: the marker requires Bind(%q, value)", ErrUnbound, label))
+		}
+	}
+	start := len(j.binds)
+	j.binds = aad.AppendCount(j.binds, len(p.binds)+len(j.opt.bind))
+	extra := j.opt.bind
+	for i := range p.binds {
+		b := &p.binds[i]
+		for len(extra) > 0 && extra[0].Label < b.label {
+			j.appendExtra(extra[0])
+			extra = extra[1:]
+		}
+		if len(extra) > 0 && extra[0].Label == b.label {
+			return nil, j.bindFailure(b.owner, b.name, b.label, fmt.Errorf("%w: Bind(%q) has the label of this bind field", ErrInvalidArgument, b.label))
+		}
+		text, err := appendBind(j.bindBuf[:0], b.kind, b.typ, unsafe.Add(base, b.offset))
+		if err != nil {
+			return nil, j.bindFailure(b.owner, b.name, b.label, err)
+		}
+		j.bindBuf = text
+		j.binds = aad.AppendString(j.binds, b.label)
+		j.binds = aad.AppendString(j.binds, text)
+	}
+	for _, b := range extra {
+		j.appendExtra(b)
+	}
+	return j.binds[start:], nil
+}
+
+func (j *job) appendExtra(b crypto.Binding) {
+	j.binds = aad.AppendString(j.binds, b.Label)
+	j.binds = aad.AppendString(j.binds, b.Value)
+}
+
+func (o *options) binds(label string) bool {
+	for _, b := range o.bind {
+		if b.Label == label {
+			return true
+		}
+	}
+	return false
+}
+
+func (j *job) bindFailure(owner reflect.Type, name, label string, err error) error {
+	return &FieldError{Op: j.op, Type: typeName(owner), Field: name, Label: label, Err: err}
+}
+
+// failure locates an error at an encoded path.
+func (j *job) failure(f *field, path []byte, err error) *FieldError {
+	return &FieldError{Op: j.op, Type: typeName(f.owner), Field: f.name, Label: pathText(path), Err: err}
+}
+
+func (j *job) itemFailure(it *item, keyID uint32, err error) error {
+	e := j.failure(it.f, it.path, err)
+	e.KeyID = keyID
+	return e
+}
+
+// pathText shows an encoded path as "customer.lines[2/3].note".
+func pathText(path []byte) string {
+	// An encoded context without ring and bindings: complete it and parse.
+	full := append(aad.AppendRing(nil, ""), path...)
+	c, err := crypto.ParseContext(aad.AppendCount(full, 0))
+	if err != nil {
+		return ""
+	}
+	return c.String()[1:]
+}
