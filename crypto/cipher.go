@@ -108,7 +108,7 @@ func (g *gcm) open(dst, frame []byte, start int, aad []byte, skip int) ([]byte, 
 	// dst holds is out of the way. AEADs refuse inexact overlaps, so the text
 	// appears over the ciphertext first and moves then.
 	fits := room >= size && !overlaps(dst[len(dst):len(dst)+size], aad)
-	if over := g.inPlace(body); fits && overlaps(dst[len(dst):len(dst)+size], body) &&
+	if over := g.inPlace(body); fits && overlaps(dst[len(dst):len(dst)+size], frame) &&
 		!overlaps(dst, over) && !overlaps(over, aad) {
 		out, err := g.decrypt(over[:0], body, aad, skip)
 		if err != nil {

@@ -31,10 +31,10 @@ func (r *sealing) seal(dst, plaintext, context []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	start := len(dst)
-	if int64(len(plaintext)) > MaxPlaintext || len(plaintext) > math.MaxInt-start-c.suite.Overhead() {
-		return nil, fmt.Errorf("crypto: %w: %d bytes", ErrTooLarge, len(plaintext))
+	if err := checkSize(c.suite, len(dst), len(plaintext)); err != nil {
+		return nil, err
 	}
+	start := len(dst)
 	switch c.suite {
 	case Default:
 		w, err := r.writer(c.xaes)
@@ -70,6 +70,14 @@ func (r *sealing) seal(dst, plaintext, context []byte) ([]byte, error) {
 		putPrefix(prefix[:], c.id)
 		return append(append(grow(dst, prefixSize+len(body), context), prefix[:]...), body...), nil
 	}
+}
+
+// checkSize refuses what AES-GCM can't seal and what the machine can't address.
+func checkSize(s Suite, dst, plaintext int) error {
+	if int64(plaintext) > MaxPlaintext || plaintext > math.MaxInt-dst-s.Overhead() {
+		return fmt.Errorf("crypto: %w: %d bytes", ErrTooLarge, plaintext)
+	}
+	return nil
 }
 
 func putPrefix(frame []byte, id uint32) {
