@@ -378,8 +378,8 @@ func TestKeyID(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	if fips140.Enabled() {
-		t.Skip("the constructors of FIPS 140 mode allocate")
+	if fips140.Enabled() || raceEnabled {
+		t.Skip("FIPS 140 mode and the race detector allocate")
 	}
 	for s := Default; s <= Compact; s++ {
 		k := newKey(t, s, 1, testSecret(s))
