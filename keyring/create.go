@@ -33,15 +33,19 @@ func Create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 		suite = opts.Suite
 	}
 	if !Data.fits(suite.String()) {
-		return nil, Pin{}, fmt.Errorf("keyring: ring %q: %w: %s for data keys; use crypto.Default or crypto.Compact", name, ErrSuite, suite)
+		return nil, Pin{}, ringError(name, fmt.Errorf("%w: %s for data keys; use crypto.Default or crypto.Compact", ErrSuite, suite))
 	}
-	return create(ctx, name, store, kms, opts, []keyMaterial{
+	r, err := create(ctx, name, store, kms, opts, []keyMaterial{
 		newMaterial(Data, suite.String()),
 		newMaterial(Deterministic, purposes[Deterministic].suites[0]),
 		newMaterial(SubjectWrap, purposes[SubjectWrap].suites[0]),
 		newMaterial(Index, suiteHMAC),
 		newMaterial(MAC, suiteHMAC),
 	})
+	if err != nil {
+		return nil, Pin{}, ringError(name, err)
+	}
+	return r, r.pin, nil
 }
 
 // keyMaterial is a key that is about to join a ring.
@@ -61,35 +65,35 @@ func newMaterial(p Purpose, suite string) keyMaterial {
 }
 
 // create makes a ring of the keys given, which it wipes.
-func create(ctx context.Context, name string, store Store, kms kmsprovider.Provider, opts *CreateOptions, material []keyMaterial) (*Keyring, Pin, error) {
+func create(ctx context.Context, name string, store Store, kms kmsprovider.Provider, opts *CreateOptions, material []keyMaterial) (*Keyring, error) {
 	defer func() {
 		for _, m := range material {
 			clear(m.secret())
 		}
 	}()
 	if err := validName(name); err != nil {
-		return nil, Pin{}, err
+		return nil, err
 	}
 	if store == nil {
-		return nil, Pin{}, fmt.Errorf("keyring: ring %q: no store given", name)
+		return nil, errNoStore
 	}
 	var open *OpenOptions
 	if opts != nil {
 		open = &opts.OpenOptions
 	}
 	timeout := open.timeout()
-	kek, err := newKEK(name, kms, timeout)
+	kek, err := newKEK(kms, timeout)
 	if err != nil {
-		return nil, Pin{}, err
+		return nil, err
 	}
 	exists := func() error {
-		return fmt.Errorf("keyring: ring %q: %w: open it, or choose another name", name, ErrExists)
+		return fmt.Errorf("%w: open it, or choose another name", ErrExists)
 	}
 	// Only a courtesy to the KMS; the compare-and-swap below decides.
 	if _, _, err := load(ctx, store, name, timeout); err == nil || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFormat) || errors.Is(err, ErrTooLarge) {
-		return nil, Pin{}, exists()
+		return nil, exists()
 	} else if !errors.Is(err, ErrNotFound) {
-		return nil, Pin{}, err
+		return nil, err
 	}
 
 	ring := body{Format: recordFormat, Name: name, Revision: 1}
@@ -101,7 +105,7 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 		}
 		k, err := kek.newKey(ctx, name, m)
 		if err != nil {
-			return nil, Pin{}, err
+			return nil, err
 		}
 		ring.Keys = append(ring.Keys, k)
 		if m.purpose == MAC {
@@ -110,22 +114,22 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	}
 	rec, data, err := ring.sign(macKey)
 	if err != nil {
-		return nil, Pin{}, err
+		return nil, err
 	}
 	callCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = store.CompareAndSwap(callCtx, name, 0, Record{Revision: rec.Revision, Data: data})
 	if errors.Is(err, ErrConflict) {
-		return nil, Pin{}, exists()
+		return nil, exists()
 	}
 	if err != nil {
-		return nil, Pin{}, storeError(name, err)
+		return nil, storeError(err)
 	}
 	r := newKeyring(rec, data, store, kek, append([]byte(nil), macKey()...))
 	for i := range material {
 		r.seed(&material[i])
 	}
-	return r, r.pin, nil
+	return r, nil
 }
 
 // newKey wraps the key and describes it for the record.
@@ -134,14 +138,14 @@ func (e kek) newKey(ctx context.Context, name string, m *keyMaterial) (keyRecord
 	k := keyRecord{ID: keyID(m.id), Purpose: m.purpose, Suite: m.suite, State: m.state, Created: t, Changed: t}
 	var err error
 	if k.Check, err = crypto.Check(checkLabel(m.purpose, m.suite), m.secret()); err != nil {
-		return k, fmt.Errorf("keyring: ring %q: key %08x: %w", name, m.id, err)
+		return k, keyError(k.ID, err)
 	}
 	if err := checkSecret(&k, m.secret()); err != nil {
-		return k, fmt.Errorf("keyring: ring %q: key %08x: %w", name, m.id, err)
+		return k, keyError(k.ID, err)
 	}
 	w, err := e.wrap(ctx, name, &k, m.secret())
 	if err != nil {
-		return k, err
+		return k, keyError(k.ID, err)
 	}
 	k.Wraps = []wrap{w}
 	return k, nil

@@ -70,24 +70,38 @@ var (
 	ErrClosed = errors.New("keyring is closed")
 )
 
+// Every error gets its prefix once, where it leaves the package: ringError does
+// that. Inside, keyError says which key.
+
+func ringError(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("keyring: ring %.120q: %w", name, err)
+}
+
+func keyError(id keyID, err error) error {
+	return fmt.Errorf("key %08x: %w", uint32(id), err)
+}
+
 // storeError classifies an error of a Store: what a store says with one of this
 // package's errors stays what it is, everything else means that the store could
 // not answer.
-func storeError(name string, err error) error {
+func storeError(err error) error {
 	for _, known := range []error{ErrNotFound, ErrConflict, ErrCorrupt, ErrFormat, ErrInsecure, ErrTooLarge, ErrUnavailable, context.Canceled} {
 		if errors.Is(err, known) {
-			return fmt.Errorf("keyring: ring %q: store: %w", name, err)
+			return fmt.Errorf("store: %w", err)
 		}
 	}
-	return fmt.Errorf("keyring: ring %q: store: %w: %w", name, ErrUnavailable, err)
+	return fmt.Errorf("store: %w: %w", ErrUnavailable, err)
 }
 
-// kmsError adds where a KMS call failed and whether it may be tried again.
-func kmsError(name string, id uint32, call, kek string, err error) error {
+// kmsError says which KMS call failed and whether it may be tried again.
+func kmsError(call, kek string, err error) error {
 	if kmsprovider.Retryable(err) {
-		return fmt.Errorf("keyring: ring %q: key %08x: %s with %s: %w: %w", name, id, call, kek, ErrUnavailable, err)
+		return fmt.Errorf("%s with %s: %w: %w", call, kek, ErrUnavailable, err)
 	}
-	return fmt.Errorf("keyring: ring %q: key %08x: %s with %s: %w", name, id, call, kek, err)
+	return fmt.Errorf("%s with %s: %w", call, kek, err)
 }
 
 // waitError is what a caller gets whose own context ended first. Out of time

@@ -55,7 +55,10 @@ func NewFileStore(dir string) (*FileStore, error) {
 		return nil, fmt.Errorf("keyring: file store: %w", err)
 	}
 	s := &FileStore{dir: abs}
-	return s, s.checkDir()
+	if err := s.checkDir(); err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
+	}
+	return s, nil
 }
 
 func (s *FileStore) checkDir() error {

@@ -43,10 +43,10 @@ func (b *body) authenticate(macKey hidden) (sum checkValue, err error) {
 func (r *record) verify(macKey hidden) error {
 	want, err := r.authenticate(macKey)
 	if err != nil {
-		return fmt.Errorf("keyring: ring %q: %w", r.Name, err)
+		return err
 	}
 	if !hmac.Equal(want[:], r.MAC[:]) {
-		return fmt.Errorf("keyring: ring %q: %w: somebody without its MAC key changed it; restore it from a backup", r.Name, ErrTampered)
+		return fmt.Errorf("%w: somebody without its MAC key changed it; restore it from a backup", ErrTampered)
 	}
 	return nil
 }
@@ -55,18 +55,18 @@ func (r *record) verify(macKey hidden) error {
 func (b *body) sign(macKey hidden) (*record, []byte, error) {
 	r := &record{body: *b}
 	if err := r.validate(); err != nil {
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w", b.Name, err)
+		return nil, nil, err
 	}
 	var err error
 	if r.MAC, err = b.authenticate(macKey); err != nil {
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w", b.Name, err)
+		return nil, nil, err
 	}
 	data, err := encode(r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w", b.Name, err)
+		return nil, nil, err
 	}
 	if len(data) > MaxRecordSize {
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w: its record would have %d bytes of at most %d; destroy keys that nothing uses", b.Name, ErrTooLarge, len(data), MaxRecordSize)
+		return nil, nil, fmt.Errorf("%w: its record would have %d bytes of at most %d; destroy keys that nothing uses", ErrTooLarge, len(data), MaxRecordSize)
 	}
 	return r, data, nil
 }

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,17 +38,21 @@ func (o *OpenOptions) timeout() time.Duration {
 // ErrTampered; ErrPinMismatch; ErrWrongKEK; ErrKeyCheck; the provider's; ctx's
 // own.
 func Open(ctx context.Context, name string, store Store, kms kmsprovider.Provider, pin Pin, opts *OpenOptions) (*Keyring, error) {
+	r, err := open(ctx, name, store, kms, pin, opts.timeout())
+	return r, ringError(name, err)
+}
+
+func open(ctx context.Context, name string, store Store, kms kmsprovider.Provider, pin Pin, timeout time.Duration) (*Keyring, error) {
 	if err := validName(name); err != nil {
 		return nil, err
 	}
 	if pin.IsZero() {
-		return nil, fmt.Errorf("keyring: ring %q: %w: give Open the pin that Create returned (%s..., keep it in the configuration), or keyring.TrustOnFirstUse for development", name, ErrNoPin, PinPrefix)
+		return nil, fmt.Errorf("%w: give Open the pin that Create returned (%s..., keep it in the configuration), or keyring.TrustOnFirstUse for development", ErrNoPin, PinPrefix)
 	}
 	if store == nil {
-		return nil, fmt.Errorf("keyring: ring %q: no store given", name)
+		return nil, errNoStore
 	}
-	timeout := opts.timeout()
-	kek, err := newKEK(name, kms, timeout)
+	kek, err := newKEK(kms, timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +63,11 @@ func Open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 	// The pin comes before the KMS: a forged ring doesn't even cost a call.
 	mac := rec.primary(MAC)
 	if !pin.accepts(mac.Check) {
-		return nil, pinMismatch(name)
+		return nil, pinMismatch()
 	}
 	macKey, err := kek.unwrap(ctx, name, mac)
 	if err != nil {
-		return nil, err
+		return nil, keyError(mac.ID, err)
 	}
 	if err := rec.verify(hide(macKey)); err != nil {
 		clear(macKey)
@@ -83,6 +88,8 @@ func newKeyring(rec *record, data []byte, store Store, kek kek, macKey []byte) *
 	return r
 }
 
-func pinMismatch(name string) error {
-	return fmt.Errorf("keyring: ring %q: %w: somebody may have put another ring in its place; find out why before you accept another pin", name, ErrPinMismatch)
+var errNoStore = errors.New("no store given; see FileStore")
+
+func pinMismatch() error {
+	return fmt.Errorf("%w: somebody may have put another ring in its place; find out why before you accept another pin", ErrPinMismatch)
 }

@@ -84,7 +84,7 @@ func parseRecord(data []byte) (*record, error) {
 	}
 	var r record
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: a member has the wrong form", ErrCorrupt)
 	}
 	// This refuses unknown, missing, duplicate and reordered members, other
 	// spellings of names, numbers and strings, and anything behind the end.

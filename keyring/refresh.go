@@ -19,6 +19,10 @@ const unknownInterval = time.Second
 // ErrPinMismatch for another MAC key; ErrRollback for an older record than this
 // process has seen; ErrClosed; ctx's own.
 func (r *Keyring) Refresh(ctx context.Context) error {
+	return ringError(r.name, r.refresh(ctx))
+}
+
+func (r *Keyring) refresh(ctx context.Context) error {
 	rec, data, err := r.read(ctx)
 	if err != nil {
 		return err
@@ -33,14 +37,14 @@ func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 	// What was live before the store was asked is what it must not fall behind.
 	floor := r.live.Load()
 	if floor == nil {
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w", r.name, ErrClosed)
+		return nil, nil, ErrClosed
 	}
 	rec, data, err := load(ctx, c.store, r.name, c.timeout)
 	if err != nil {
 		return nil, nil, err
 	}
 	if mac := rec.primary(MAC); !r.pin.accepts(mac.Check) {
-		return nil, nil, pinMismatch(r.name)
+		return nil, nil, pinMismatch()
 	}
 	err = r.withMAC(rec.verify)
 	if err != nil {
@@ -49,9 +53,9 @@ func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 	have := floor.record.Revision
 	switch {
 	case rec.Revision < have:
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w: the store has revision %d, this process has seen %d; was a backup restored?", r.name, ErrRollback, rec.Revision, have)
+		return nil, nil, fmt.Errorf("%w: the store has revision %d, this process has seen %d; was a backup restored?", ErrRollback, rec.Revision, have)
 	case rec.Revision == have && !bytes.Equal(data, floor.data):
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w: the store has another revision %d than this process has seen; was a backup restored and rotated?", r.name, ErrRollback, have)
+		return nil, nil, fmt.Errorf("%w: the store has another revision %d than this process has seen; was a backup restored and rotated?", ErrRollback, have)
 	}
 	return rec, data, nil
 }
@@ -62,7 +66,7 @@ func (r *Keyring) withMAC(fn func(macKey hidden) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return fmt.Errorf("keyring: ring %q: %w", r.name, ErrClosed)
+		return ErrClosed
 	}
 	return fn(c.macKey)
 }
@@ -73,17 +77,17 @@ func load(ctx context.Context, store Store, name string, timeout time.Duration) 
 	defer cancel()
 	stored, err := store.Load(callCtx, name)
 	if err != nil {
-		return nil, nil, storeError(name, err)
+		return nil, nil, storeError(err)
 	}
 	rec, err := parseRecord(stored.Data)
 	if err != nil {
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w", name, err)
+		return nil, nil, err
 	}
 	if rec.Name != name {
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w: the store holds the record of ring %q under this name", name, ErrCorrupt, rec.Name)
+		return nil, nil, fmt.Errorf("%w: the store holds the record of ring %q under this name", ErrCorrupt, rec.Name)
 	}
 	if rec.Revision != stored.Revision {
-		return nil, nil, fmt.Errorf("keyring: ring %q: %w: its record says revision %d, the store says %d", name, ErrCorrupt, rec.Revision, stored.Revision)
+		return nil, nil, fmt.Errorf("%w: its record says revision %d, the store says %d", ErrCorrupt, rec.Revision, stored.Revision)
 	}
 	// The store may go on using its memory.
 	return rec, bytes.Clone(stored.Data), nil
@@ -96,7 +100,7 @@ func (r *Keyring) adopt(rec *record, data []byte) (*snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, fmt.Errorf("keyring: ring %q: %w", r.name, ErrClosed)
+		return nil, ErrClosed
 	}
 	old := r.live.Load()
 	if old != nil && rec.Revision <= old.record.Revision {
@@ -143,7 +147,7 @@ func (r *Keyring) refreshUnknown(ctx context.Context) error {
 		if recent, err := l.recent(); recent {
 			return err
 		}
-		err := r.Refresh(ctx)
+		err := r.refresh(ctx)
 		if ctx.Err() == context.Canceled {
 			return err // everybody left: no answer of the store's
 		}

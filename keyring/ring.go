@@ -107,18 +107,18 @@ func (r *Keyring) coldKey(ctx context.Context, p Purpose, id uint32) (*crypto.Ke
 	}
 	if s := r.live.Load(); s != nil && s.byID[id] == nil && id != 0 {
 		if err := r.refreshUnknown(ctx); err != nil {
-			return nil, fmt.Errorf("keyring: ring %q: key %08x is not known here: %w", r.name, id, err)
+			return nil, ringError(r.name, keyError(keyID(id), fmt.Errorf("not known here: %w", err)))
 		}
 	}
 	return r.warm(ctx, func(s *snapshot) (*entry, error) {
 		e := s.byID[id]
 		switch {
 		case e == nil || e.Purpose != p:
-			return nil, fmt.Errorf("keyring: ring %q: key %08x of purpose %s: %w", r.name, id, p, ErrUnknownKey)
+			return nil, keyError(keyID(id), fmt.Errorf("purpose %s: %w", p, ErrUnknownKey))
 		case e.State == Destroyed:
-			return nil, fmt.Errorf("keyring: ring %q: key %08x: %w: what it sealed can't be opened any more", r.name, id, ErrKeyDestroyed)
+			return nil, keyError(keyID(id), fmt.Errorf("%w: what it sealed can't be opened any more", ErrKeyDestroyed))
 		case !e.State.usable():
-			return nil, fmt.Errorf("keyring: ring %q: key %08x: %w: enable it to open what it sealed", r.name, id, ErrKeyDisabled)
+			return nil, keyError(keyID(id), fmt.Errorf("%w: enable it to open what it sealed", ErrKeyDisabled))
 		}
 		return e, nil
 	})
@@ -126,7 +126,7 @@ func (r *Keyring) coldKey(ctx context.Context, p Purpose, id uint32) (*crypto.Ke
 
 func (r *Keyring) handsOut(p Purpose) error {
 	if !p.hasKeys() {
-		return fmt.Errorf("keyring: ring %q: %w: %s keys are not handed out", r.name, ErrPurpose, p)
+		return ringError(r.name, fmt.Errorf("%w: %s keys are not handed out", ErrPurpose, p))
 	}
 	return nil
 }
@@ -152,11 +152,11 @@ func (r *Keyring) fill(ctx context.Context, find func(*snapshot) (*entry, error)
 	for {
 		s := r.live.Load()
 		if s == nil {
-			return nil, fmt.Errorf("keyring: ring %q: %w", r.name, ErrClosed)
+			return nil, ringError(r.name, ErrClosed)
 		}
 		e, err := find(s)
 		if err != nil {
-			return nil, err
+			return nil, ringError(r.name, err)
 		}
 		if e.cell.warm() {
 			return e, nil
@@ -177,10 +177,8 @@ func (r *Keyring) fill(ctx context.Context, find func(*snapshot) (*entry, error)
 			return e, nil
 		case errors.Is(err, errDropped):
 			// Another snapshot is live, or the ring is closed: look again.
-		case errors.Is(err, crypto.ErrNotApproved), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-			return nil, fmt.Errorf("keyring: ring %q: key %08x: %w", r.name, uint32(e.ID), err)
 		default:
-			return nil, err
+			return nil, ringError(r.name, keyError(e.ID, err))
 		}
 	}
 }

@@ -30,15 +30,20 @@ type RotateOptions struct {
 // ended in contention; those of Refresh; the provider's. After ErrUnavailable
 // from the store the ring may have been rotated nevertheless: Refresh tells.
 func (r *Keyring) Rotate(ctx context.Context, p Purpose, opts *RotateOptions) (uint32, error) {
+	id, err := r.rotate(ctx, p, opts)
+	return id, ringError(r.name, err)
+}
+
+func (r *Keyring) rotate(ctx context.Context, p Purpose, opts *RotateOptions) (uint32, error) {
 	switch p {
 	case Data, Deterministic:
 	case SubjectWrap, Index, MAC:
-		return 0, fmt.Errorf("keyring: ring %q: %w: rotating %s keys means rewriting what hangs on them, which is not possible yet", r.name, ErrPurpose, p)
+		return 0, fmt.Errorf("%w: rotating %s keys means rewriting what hangs on them, which is not possible yet", ErrPurpose, p)
 	default:
-		return 0, fmt.Errorf("keyring: ring %q: %w: %s", r.name, ErrPurpose, p)
+		return 0, fmt.Errorf("%w: %s", ErrPurpose, p)
 	}
 	if opts != nil && opts.Suite != 0 && !p.fits(opts.Suite.String()) {
-		return 0, fmt.Errorf("keyring: ring %q: %w: %s for %s keys", r.name, ErrSuite, opts.Suite, p)
+		return 0, fmt.Errorf("%w: %s for %s keys", ErrSuite, opts.Suite, p)
 	}
 	c := r.core()
 	var m keyMaterial
@@ -66,7 +71,7 @@ func (r *Keyring) Rotate(ctx context.Context, p Purpose, opts *RotateOptions) (u
 				suite = opts.Suite.String()
 			}
 			if len(rec.Keys) >= MaxKeys {
-				return 0, fmt.Errorf("keyring: ring %q: %w: it holds %d keys; destroy keys that nothing uses", r.name, ErrTooLarge, len(rec.Keys))
+				return 0, fmt.Errorf("%w: it holds %d keys; destroy keys that nothing uses", ErrTooLarge, len(rec.Keys))
 			}
 			if m.secret != nil {
 				clear(m.secret())
@@ -112,7 +117,7 @@ func (c *core) swap(ctx context.Context, old uint64, name string, next Record) e
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	if err := c.store.CompareAndSwap(ctx, name, old, next); err != nil {
-		return storeError(name, err)
+		return storeError(err)
 	}
 	return nil
 }

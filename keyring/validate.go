@@ -23,7 +23,7 @@ func validName(name string) error {
 		ok = c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || i > 0 && (c == '.' || c == '_' || c == '-')
 	}
 	if !ok {
-		return fmt.Errorf("keyring: %w: %.120q: use 1 to %d of a-z 0-9 . _ -, starting with a letter or digit", ErrName, name, maxNameLen)
+		return fmt.Errorf("%w: use 1 to %d of a-z 0-9 . _ -, starting with a letter or digit", ErrName, maxNameLen)
 	}
 	return nil
 }

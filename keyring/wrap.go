@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,13 +19,13 @@ type kek struct {
 	timeout time.Duration
 }
 
-func newKEK(name string, kms kmsprovider.Provider, timeout time.Duration) (kek, error) {
+func newKEK(kms kmsprovider.Provider, timeout time.Duration) (kek, error) {
 	if kms == nil {
-		return kek{}, fmt.Errorf("keyring: ring %q: no kms provider given; see package localkms for one that needs no service", name)
+		return kek{}, errors.New("no kms provider given; see package localkms for one that needs no service")
 	}
 	k := kek{kms: kms, id: kms.ID(), timeout: timeout}
 	if !validKEK(k.id) {
-		return kek{}, fmt.Errorf("keyring: ring %q: %T has an invalid ID; see kmsprovider.Provider", name, kms)
+		return kek{}, fmt.Errorf("%T has an invalid ID; see kmsprovider.Provider", kms)
 	}
 	return k, nil
 }
@@ -46,11 +47,11 @@ func (e kek) wrap(ctx context.Context, name string, k *keyRecord, secret []byte)
 	defer cancel()
 	wrapped, err := e.kms.Wrap(callCtx, secret, wrapContext(name, k))
 	if err != nil {
-		return wrap{}, kmsError(name, uint32(k.ID), "wrap", e.id, err)
+		return wrap{}, kmsError("wrap", e.id, err)
 	}
 	w := wrap{KEK: e.id, Blob: bytes.Clone(wrapped)}
 	if len(wrapped) == 0 || len(wrapped) > maxBlobLen {
-		return wrap{}, fmt.Errorf("keyring: ring %q: key %08x: %w: %s made a wrap of %d bytes", name, uint32(k.ID), ErrRewrap, e.id, len(wrapped))
+		return wrap{}, fmt.Errorf("%w: %s made a wrap of %d bytes", ErrRewrap, e.id, len(wrapped))
 	}
 	back, err := e.open(ctx, name, k, w)
 	defer clear(back)
@@ -58,7 +59,7 @@ func (e kek) wrap(ctx context.Context, name string, k *keyRecord, secret []byte)
 		return wrap{}, err
 	}
 	if subtle.ConstantTimeCompare(back, secret) != 1 {
-		return wrap{}, fmt.Errorf("keyring: ring %q: key %08x: %w: nothing was stored; %s is not to be trusted", name, uint32(k.ID), ErrRewrap, e.id)
+		return wrap{}, fmt.Errorf("%w: nothing was stored; %s is not to be trusted", ErrRewrap, e.id)
 	}
 	return w, nil
 }
@@ -69,7 +70,7 @@ func (e kek) open(ctx context.Context, name string, k *keyRecord, w wrap) ([]byt
 	defer cancel()
 	secret, err := e.kms.Unwrap(ctx, bytes.Clone(w.Blob), wrapContext(name, k))
 	if err != nil {
-		return nil, kmsError(name, uint32(k.ID), "unwrap", e.id, err)
+		return nil, kmsError("unwrap", e.id, err)
 	}
 	return secret, nil
 }
@@ -88,7 +89,7 @@ func (e kek) unwrap(ctx context.Context, name string, k *keyRecord) ([]byte, err
 		}
 		if err := checkSecret(k, secret); err != nil {
 			clear(secret)
-			return nil, fmt.Errorf("keyring: ring %q: key %08x: %w; %s answered with something else", name, uint32(k.ID), err, e.id)
+			return nil, fmt.Errorf("%w; %s answered with something else", err, e.id)
 		}
 		return secret, nil
 	}
@@ -96,7 +97,7 @@ func (e kek) unwrap(ctx context.Context, name string, k *keyRecord) ([]byte, err
 	for _, w := range k.Wraps {
 		keks = append(keks, w.KEK)
 	}
-	return nil, fmt.Errorf("keyring: ring %q: key %08x: %w: %v, and the provider given is %s; open the ring with the right key file or KMS key", name, uint32(k.ID), ErrWrongKEK, keks, e.id)
+	return nil, fmt.Errorf("%w: %v, and the provider given is %s; open the ring with the right key file or KMS key", ErrWrongKEK, keks, e.id)
 }
 
 // checkSecret tells whether secret is the key that k describes. Constant time
