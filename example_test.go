@@ -23,10 +23,7 @@ func Example() {
 	ctx := context.Background()
 
 	// A ring of data keys, wrapped by a KMS. Both are in memory here.
-	kms, err := localkms.NewRandom()
-	if err != nil {
-		log.Fatal(err)
-	}
+	kms := localkms.NewRandom()
 	ring, _, err := keyring.Create(ctx, "customers", keyring.NewMemoryStore(), kms, nil)
 	if err != nil {
 		log.Fatal(err)

@@ -207,6 +207,7 @@ func TestCheckReportsEveryTag(t *testing.T) {
 		A string `seal:"a,bnid"`
 		B int    `seal:"b"`
 		c string `seal:"c"`
+		D string `seal:"d"`
 	}
 	_ = bad{}.c
 	err := Check[bad]()

@@ -13,10 +13,7 @@ import (
 // closes it when the test ends. Nothing of it outlives the test.
 func Ring(t testing.TB) *keyring.Keyring {
 	t.Helper()
-	kms, err := localkms.NewRandom()
-	if err != nil {
-		t.Fatalf("structsealtest: %v", err)
-	}
+	kms := localkms.NewRandom()
 	ring, _, err := keyring.Create(t.Context(), "test", keyring.NewMemoryStore(), kms, nil)
 	if err != nil {
 		t.Fatalf("structsealtest: %v", err)
