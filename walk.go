@@ -2,8 +2,10 @@ package structseal
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -337,13 +339,30 @@ func (j *job) itemFailure(it *item, keyID uint32, err error) error {
 	return e
 }
 
-// pathText shows an encoded path as "customer.lines[2/3].note".
+// pathText shows an encoded path as "customer.lines[2/3].note". Map keys are
+// left out, "customer.notes{}": they may be personal data, and errors are logged.
 func pathText(path []byte) string {
-	// An encoded context without ring and bindings: complete it and parse.
-	full := append(aad.AppendRing(nil, ""), path...)
-	c, err := crypto.ParseContext(aad.AppendCount(full, 0))
-	if err != nil {
-		return ""
+	next := func() []byte {
+		n := binary.BigEndian.Uint32(path)
+		s := path[4 : 4+n]
+		path = path[4+n:]
+		return s
 	}
-	return c.String()[1:]
+	var b strings.Builder
+	b.Write(next())
+	path = path[4:] // number of elements
+	for len(path) > 0 {
+		kind := path[0]
+		path = path[1:]
+		switch payload := next(); kind {
+		case aad.TypeLabel:
+			b.WriteByte('.')
+			b.Write(payload)
+		case aad.TypeIndex:
+			fmt.Fprintf(&b, "[%d/%d]", binary.BigEndian.Uint64(payload), binary.BigEndian.Uint64(payload[8:]))
+		case aad.TypeKey:
+			b.WriteString("{}")
+		}
+	}
+	return b.String()
 }
