@@ -101,6 +101,9 @@ func planOf(t reflect.Type) (*plan, error) {
 	}
 	plans.Lock()
 	defer plans.Unlock()
+	if p, ok := plans.done.Load(t); ok {
+		return p.(*compiled).plan, p.(*compiled).err
+	}
 	c := compiler{plans: map[reflect.Type]*plan{}}
 	p := c.structPlan(t)
 	r := &compiled{p, c.check(p)}
@@ -142,7 +145,7 @@ func (c *compiler) check(root *plan) error {
 			Reason: "no field is sealed: nothing would be encrypted"}
 	}
 	for _, p := range c.order {
-		if p.record != "" && !p.unbound && len(p.binds) == 0 && len(p.require) == 0 && c.needsBind(p, nil) {
+		if p.record != "" && !p.unbound && len(p.binds) == 0 && c.needsBind(p, nil) {
 			errs = append(errs, &TagError{Type: typeName(p.typ),
 				Reason: "no bind field: a ciphertext could be moved to another row. Tag the id `seal:\"id,bind\"`, or say `unbound` on the marker"})
 		}
