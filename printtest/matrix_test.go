@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"github.com/structseal/structseal/crypto"
 )
 
 // TestPrintMatrix proves P6: every value in every holder through every channel
@@ -112,7 +114,21 @@ func oneWord(t reflect.Type) bool {
 		t = t.Elem()
 	}
 	return t.Kind() == reflect.Struct && t.Size() == unsafe.Sizeof(uintptr(0)) &&
-		reflect.PointerTo(t).NumMethod() > 0
+		(reflect.PointerTo(t).Implements(reflect.TypeFor[fmt.Stringer]()) || reflect.PointerTo(t).Implements(reflect.TypeFor[error]()))
+}
+
+// TestSecretsStayInside proves that type inference can't make the permission to
+// read key bytes outside of the module that guards it.
+func TestSecretsStayInside(t *testing.T) {
+	key, _ := usedKey(t, crypto.Default, key32)
+	if secret, err := withZero(key.Secret); err == nil {
+		t.Errorf("the zero permission reads %d bytes of a key", len(secret))
+	}
+}
+
+func withZero[Token any](f func(Token) ([]byte, error)) ([]byte, error) {
+	var zero Token
+	return f(zero)
 }
 
 func fipsOnly() bool { return fips140.Enforced() }

@@ -49,7 +49,7 @@ func values(t *testing.T) []value {
 			hold("*crypto.Key, deterministic suite", siv, sivCanaries...),
 			hold("crypto.Sealer, deterministic suite", usedSealer(t, siv), sivCanaries...))
 	}
-	return out
+	return append(out, recordValues(t)...)
 }
 
 // usedKey returns a key that has sealed, so that whatever it caches is there,
