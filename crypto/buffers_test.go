@@ -1,0 +1,209 @@
+package crypto
+
+import (
+	"bytes"
+	mrand "math/rand/v2"
+	"testing"
+)
+
+// arena is memory in which the arguments of a call lie anywhere, overlapping or
+// not.
+type arena struct {
+	rng    *mrand.ChaCha8
+	mem    []byte
+	before []byte
+}
+
+func newArena(rng *mrand.ChaCha8, size int) *arena {
+	a := &arena{rng: rng, mem: make([]byte, size)}
+	rng.Read(a.mem)
+	return a
+}
+
+func (a *arena) below(n int) int { return int(a.rng.Uint64() % uint64(n)) }
+
+// slice returns n bytes somewhere.
+func (a *arena) slice(n int) []byte {
+	at := a.below(len(a.mem) - n + 1)
+	return a.mem[at : at+n : at+n]
+}
+
+// dst returns a slice somewhere, with any length and capacity.
+func (a *arena) dst() []byte {
+	at := a.below(len(a.mem) + 1)
+	n := a.below(min(len(a.mem)-at, 40) + 1)
+	return a.mem[at : at+n : at+n+a.below(len(a.mem)-at-n+1)]
+}
+
+func (a *arena) freeze() { a.before = bytes.Clone(a.mem) }
+
+// changedOutside reports whether a byte outside of the given parts changed.
+func (a *arena) changedOutside(parts ...[]byte) bool {
+	for i := range a.mem {
+		inside := false
+		for _, p := range parts {
+			inside = inside || overlaps(a.mem[i:i+1], p)
+		}
+		if !inside && a.mem[i] != a.before[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// holds reports whether eight bytes in a row of secret are in the arena,
+// outside of the result.
+func (a *arena) holds(secret, result []byte) bool {
+	rest := bytes.Clone(a.mem)
+	for i := range rest {
+		if overlaps(a.mem[i:i+1], result) {
+			rest[i] = 0
+		}
+	}
+	for ; len(secret) >= 8; secret = secret[1:] {
+		if bytes.Contains(rest, secret[:8]) {
+			return true
+		}
+	}
+	return false
+}
+
+const arenaRounds = 10_000
+
+// Seal is right wherever its arguments lie, and writes to nothing but what it
+// returns.
+func TestSealAnyOverlap(t *testing.T) {
+	eachSuite(t, func(t *testing.T, k *Key) {
+		rng := mrand.NewChaCha8([32]byte{5})
+		inDst := 0
+		for i := range arenaRounds {
+			a := newArena(rng, 250)
+			plaintext, context, dst := a.slice(a.below(60)), a.slice(a.below(30)), a.dst()
+			a.freeze()
+			p, c, d := bytes.Clone(plaintext), bytes.Clone(context), bytes.Clone(dst)
+
+			out, err := k.Seal(dst, plaintext, context)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total := len(d) + len(p) + k.Suite().Overhead()
+			if len(out) != total || !bytes.Equal(out[:len(d)], d) || !bytes.Equal(dst, d) {
+				t.Fatalf("%d: dst was lost", i)
+			}
+			if !bytes.Equal(context, c) {
+				t.Fatalf("%d: context was changed", i)
+			}
+			written := out[len(d):]
+			if overlaps(out, a.mem) {
+				inDst++
+				if a.changedOutside(written) {
+					t.Fatalf("%d: something else was changed", i)
+				}
+			} else if a.changedOutside() {
+				t.Fatalf("%d: arguments were changed for a result in new memory", i)
+			}
+			if cap(dst) >= total && !overlaps(dst[len(d):total], context) && !overlaps(out, a.mem) {
+				t.Fatalf("%d: dst had room and was not used", i)
+			}
+			if got, err := k.Open(nil, bytes.Clone(written), c); err != nil || !bytes.Equal(got, p) {
+				t.Fatalf("%d: %v", i, err)
+			}
+		}
+		if inDst < arenaRounds/20 {
+			t.Errorf("only %d rounds had room", inDst)
+		}
+	})
+}
+
+// Open is right wherever its arguments lie, and leaves no plaintext anywhere
+// but in what it returns; when it fails, nowhere.
+func TestOpenAnyOverlap(t *testing.T) {
+	eachSuite(t, func(t *testing.T, k *Key) {
+		rng := mrand.NewChaCha8([32]byte{6})
+		var inPlace, elsewhere, failed int
+		for i := range arenaRounds {
+			a := newArena(rng, 250)
+			p, c := make([]byte, a.below(60)), make([]byte, a.below(30))
+			rng.Read(p)
+			rng.Read(c)
+			ciphertext, context, dst := a.slice(len(p)+k.Suite().Overhead()), a.slice(len(c)), a.dst()
+			if overlaps(ciphertext, context) {
+				context = c // can't hold both
+			}
+			copy(context, c)
+			text, salt, nonce := p, make([]byte, 12), make([]byte, 12)
+			rng.Read(nonce)
+			salt[0] = byte(i % 4)
+			fail := i%4 == 3
+			ct := refSeal(k.Suite(), k.ID(), testSecret(k.Suite()), salt, nonce, text, c)
+			if fail {
+				if k.Suite() == Default && i%8 == 7 { // authentic, but committed to nothing
+					text = append(bytes.Repeat([]byte{1}, 32), p...)
+					ct = frame(k.ID(), salt, nonce, refGCM(refXAESKey(testSecret(Default), salt), nonce, text, c))
+				} else {
+					ct[len(ct)-1-a.below(16)] ^= 1 << a.below(8)
+				}
+			}
+			copy(ciphertext, ct)
+			a.freeze()
+			d := bytes.Clone(dst)
+
+			out, err := k.Open(dst, ciphertext, context)
+			if !bytes.Equal(dst, d) {
+				t.Fatalf("%d: dst was lost", i)
+			}
+			if !bytes.Equal(context, c) {
+				t.Fatalf("%d: context was changed", i)
+			}
+			if fail {
+				failed++
+				if err == nil || out != nil {
+					t.Fatalf("%d: opened", i)
+				}
+				if a.holds(p, nil) {
+					t.Fatalf("%d: refused plaintext was left behind", i)
+				}
+				continue
+			}
+			if err != nil || !bytes.Equal(out, append(d, p...)) {
+				t.Fatalf("%d: opened to %x, %v, want %x", i, out, err, p)
+			}
+			if a.holds(p, out[len(d):]) {
+				t.Fatalf("%d: a second copy of the plaintext was left behind", i)
+			}
+			total := len(d) + len(p)
+			room := cap(dst) >= total
+			switch wanted := dst[len(d):min(total, cap(dst))]; {
+			case room && overlaps(wanted, ciphertext):
+				inPlace++
+				scratch := dst[len(d):min(total+commitSize, cap(dst))]
+				if a.changedOutside(scratch, ciphertext) {
+					t.Fatalf("%d: something else was changed", i)
+				}
+			case a.changedOutside(dst[len(d):min(total+commitSize, cap(dst))]):
+				t.Fatalf("%d: something else was changed", i)
+			case !bytes.Equal(ciphertext, ct):
+				t.Fatalf("%d: ciphertext was changed", i)
+			default:
+				elsewhere++
+			}
+			if room && len(p) > 0 && !overlaps(dst[len(d):total], context) && !overlaps(out[len(d):], a.mem) {
+				t.Fatalf("%d: dst had room and was not used", i)
+			}
+		}
+		if inPlace < arenaRounds/20 || elsewhere < arenaRounds/20 || failed < arenaRounds/20 {
+			t.Errorf("%d in place, %d elsewhere, %d failed: too few to tell", inPlace, elsewhere, failed)
+		}
+	})
+}
+
+// The documented way to open in place gives the result at the front.
+func TestOpenInPlace(t *testing.T) {
+	eachSuite(t, func(t *testing.T, k *Key) {
+		ct := mustSeal(t, k, []byte("value"), []byte("context"))
+		out, err := k.Open(ct[:0], ct, []byte("context"))
+		if err != nil || string(out) != "value" || &out[0] != &ct[0] {
+			t.Errorf("%q, %v", out, err)
+		}
+	})
+}
