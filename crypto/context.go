@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -45,12 +44,8 @@ func MapKey(key string) Element { return Element{kind: aad.TypeKey, name: key} }
 // Append appends the encoded context to dst. Different contexts have different
 // encodings; bindings are sorted by label. c is not changed.
 //
-// Errors: ErrContext for a label bound twice, a zero Element, a ring name of 16
-// MiB or more, or another part of 4 GiB or more.
+// Errors: ErrContext for a label bound twice or a zero Element.
 func (c Context) Append(dst []byte) ([]byte, error) {
-	if err := c.checkLengths(); err != nil {
-		return nil, err
-	}
 	bind := c.Bind
 	byLabel := func(a, b Binding) int { return cmp.Compare(a.Label, b.Label) }
 	if !slices.IsSortedFunc(bind, byLabel) {
@@ -82,27 +77,9 @@ func (c Context) Append(dst []byte) ([]byte, error) {
 	return out, nil
 }
 
-// checkLengths refuses what the encoding can't hold. Package aad panics there.
-func (c Context) checkLengths() error {
-	if len(c.Ring) > aad.MaxRing {
-		return fmt.Errorf("crypto: %w: the ring name is 16 MiB or longer", ErrContext)
-	}
-	longest := uint64(max(len(c.Record), len(c.Path), len(c.Bind)))
-	for _, e := range c.Path {
-		longest = max(longest, uint64(len(e.name)))
-	}
-	for _, b := range c.Bind {
-		longest = max(longest, uint64(len(b.Label)), uint64(len(b.Value)))
-	}
-	if longest > math.MaxUint32 {
-		return fmt.Errorf("crypto: %w: a part is 4 GiB or longer", ErrContext)
-	}
-	return nil
-}
-
 // DeterministicContext appends the context of a deterministic field to dst:
 // suite, ring and domain, and nothing of the row, so that equal values are equal
-// ciphertexts all over the domain. It panics when a name is 4 GiB or longer.
+// ciphertexts all over the domain.
 func DeterministicContext(dst []byte, ring, domain string) []byte {
 	return aad.AppendDeterministic(dst, Deterministic.String(), ring, domain)
 }
@@ -117,12 +94,11 @@ func ParseContext(b []byte) (Context, error) {
 	var c Context
 	p.magic(aad.Magic)
 	c.Ring = p.string()
-	p.failed = p.failed || len(c.Ring) > aad.MaxRing
 	c.Record = p.string()
-	for n := p.count(aad.ElementOverhead); n > 0 && !p.failed; n-- {
+	for n := p.count(aad.MinElement); n > 0 && !p.failed; n-- {
 		c.Path = append(c.Path, p.element())
 	}
-	for i, n := 0, p.count(bindingOverhead); i < n && !p.failed; i++ {
+	for i, n := 0, p.count(aad.MinBinding); i < n && !p.failed; i++ {
 		c.Bind = append(c.Bind, Binding{p.string(), p.string()})
 		if i > 0 && c.Bind[i-1].Label >= c.Bind[i].Label {
 			p.failed = true
@@ -133,9 +109,6 @@ func ParseContext(b []byte) (Context, error) {
 	}
 	return c, nil
 }
-
-// bindingOverhead is the length of a binding before its label and value.
-const bindingOverhead = 4 + 4
 
 // parser reads length-prefixed parts; after a failure everything is empty.
 type parser struct {
@@ -159,19 +132,23 @@ func (p *parser) magic(s string) {
 	}
 }
 
-func (p *parser) uint32() uint64 {
-	if b := p.take(4); b != nil {
-		return uint64(binary.BigEndian.Uint32(b))
+// uvarint reads an unsigned LEB128 number in its shortest form.
+func (p *parser) uvarint() uint64 {
+	n, size := binary.Uvarint(p.rest)
+	if p.failed || size <= 0 || size > 1 && p.rest[size-1] == 0 {
+		p.failed = true
+		return 0
 	}
-	return 0
+	p.rest = p.rest[size:]
+	return n
 }
 
-func (p *parser) string() string { return string(p.take(p.uint32())) }
+func (p *parser) string() string { return string(p.take(p.uvarint())) }
 
 // count reads how many parts follow. Each takes at least size bytes, so a forged
 // count can't make the caller loop or allocate beyond the input.
 func (p *parser) count(size uint64) int {
-	n := p.uint32()
+	n := p.uvarint()
 	if n > uint64(len(p.rest))/size {
 		p.failed = true
 		return 0
@@ -181,19 +158,16 @@ func (p *parser) count(size uint64) int {
 
 func (p *parser) element() Element {
 	kind := p.take(1)
-	payload := p.string()
 	if p.failed {
 		return Element{}
 	}
-	switch e := (Element{kind: kind[0], name: payload}); kind[0] {
+	switch e := (Element{kind: kind[0]}); e.kind {
 	case aad.TypeLabel, aad.TypeKey:
+		e.name = p.string()
 		return e
 	case aad.TypeIndex:
-		if len(payload) == 16 {
-			return Element{kind: kind[0],
-				index: binary.BigEndian.Uint64([]byte(payload)),
-				n:     binary.BigEndian.Uint64([]byte(payload[8:]))}
-		}
+		e.index, e.n = p.uvarint(), p.uvarint()
+		return e
 	}
 	p.failed = true
 	return Element{}
