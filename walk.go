@@ -342,25 +342,32 @@ func (j *job) itemFailure(it *item, keyID uint32, err error) error {
 // pathText shows an encoded path as "customer.lines[2/3].note". Map keys are
 // left out, "customer.notes{}": they may be personal data, and errors are logged.
 func pathText(path []byte) string {
-	next := func() []byte {
-		n := binary.BigEndian.Uint32(path)
-		s := path[4 : 4+n]
-		path = path[4+n:]
+	number := func() uint64 {
+		n, size := binary.Uvarint(path)
+		path = path[size:]
+		return n
+	}
+	text := func() []byte {
+		n := number()
+		s := path[:n]
+		path = path[n:]
 		return s
 	}
 	var b strings.Builder
-	b.Write(next())
-	path = path[4:] // number of elements
+	b.Write(text())
+	number() // of elements
 	for len(path) > 0 {
 		kind := path[0]
 		path = path[1:]
-		switch payload := next(); kind {
+		switch kind {
 		case aad.TypeLabel:
 			b.WriteByte('.')
-			b.Write(payload)
+			b.Write(text())
 		case aad.TypeIndex:
-			fmt.Fprintf(&b, "[%d/%d]", binary.BigEndian.Uint64(payload), binary.BigEndian.Uint64(payload[8:]))
-		case aad.TypeKey:
+			i := number()
+			fmt.Fprintf(&b, "[%d/%d]", i, number())
+		default: // aad.TypeKey
+			text()
 			b.WriteString("{}")
 		}
 	}
