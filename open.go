@@ -125,7 +125,7 @@ func (j *job) openItem(it *item, arena []byte) ([]byte, error) {
 	switch it.kind {
 	case kindString:
 		ct := j.text[it.from:it.to]
-		out, err := it.key.Open(ct[:0], ct, j.contextOf(it))
+		out, err := it.key.OpenInPlace(ct, j.contextOf(it))
 		if err != nil {
 			return nil, j.openFailure(it, err)
 		}

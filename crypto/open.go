@@ -33,6 +33,53 @@ func KeyID(ciphertext []byte) (uint32, error) {
 // nil, dst is unchanged up to its length, and no plaintext is left behind it.
 // Up to 32 bytes of dst's capacity behind the result serve as scratch space.
 func (k *Key) Open(dst, ciphertext, context []byte) ([]byte, error) {
+	c, err := k.opening(ciphertext)
+	if err != nil {
+		return nil, err
+	}
+	if c.suite == Deterministic {
+		out, err := c.siv.open(ciphertext[prefixSize:], context)
+		if err != nil {
+			return nil, err
+		}
+		dst = append(grow(dst, len(out), context), out...)
+		clear(out) // no second copy of the plaintext stays behind
+		return dst, nil
+	}
+	g, start, skip, err := c.gcmOf(ciphertext)
+	if err != nil {
+		return nil, err
+	}
+	return g.open(dst, ciphertext, start, context, skip)
+}
+
+// OpenInPlace decrypts a ciphertext over itself and returns the part of it that
+// is the plaintext then: nothing is allocated or moved. The ciphertext is lost,
+// also when OpenInPlace fails. context must not share memory with ciphertext.
+//
+// Other than that it is [Key.Open], errors included.
+func (k *Key) OpenInPlace(ciphertext, context []byte) ([]byte, error) {
+	c, err := k.opening(ciphertext)
+	if err != nil {
+		return nil, err
+	}
+	if c.suite == Deterministic {
+		return k.Open(ciphertext[:0], ciphertext, context)
+	}
+	g, start, skip, err := c.gcmOf(ciphertext)
+	if err != nil {
+		return nil, err
+	}
+	body := ciphertext[start:]
+	out, err := g.decrypt(g.inPlace(body)[:0], body, context, skip)
+	if err != nil {
+		return nil, err
+	}
+	return out[skip:], nil
+}
+
+// opening returns what opens a ciphertext, if it names this key.
+func (k *Key) opening(ciphertext []byte) (*cipherState, error) {
 	st := k.load()
 	if st == nil {
 		return nil, ErrWiped
@@ -51,23 +98,18 @@ func (k *Key) Open(dst, ciphertext, context []byte) ([]byte, error) {
 	if len(ciphertext) < c.suite.Overhead() {
 		return nil, ErrTruncated
 	}
-	body := ciphertext[prefixSize:]
-	switch c.suite {
-	case Default:
-		sub, err := c.xaes.reading((*[saltSize]byte)(body))
-		if err != nil {
-			return nil, err
-		}
-		return sub.open(dst, ciphertext, prefixSize+saltSize, context, commitSize)
-	case Compact:
-		return c.gcm.open(dst, ciphertext, prefixSize, context, 0)
-	default:
-		out, err := c.siv.open(body, context)
-		if err != nil {
-			return nil, err
-		}
-		dst = append(grow(dst, len(out), context), out...)
-		clear(out) // no second copy of the plaintext stays behind
-		return dst, nil
+	return c, nil
+}
+
+// gcmOf returns the AES-GCM that opens a ciphertext of Default or Compact, where
+// its nonce starts, and how many bytes of commitment precede the plaintext.
+func (c *cipherState) gcmOf(ciphertext []byte) (g *gcm, start, skip int, err error) {
+	if c.suite == Compact {
+		return c.gcm, prefixSize, 0, nil
 	}
+	sub, err := c.xaes.reading((*[saltSize]byte)(ciphertext[prefixSize:]))
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	return sub.gcm, prefixSize + saltSize, commitSize, nil
 }
