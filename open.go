@@ -47,13 +47,12 @@ func (j *job) decode(it *item) (int, error) {
 		if !strings.HasPrefix(s, crypto.TextPrefix) {
 			return 0, j.plaintext(it)
 		}
-		var err error
-		it.from = len(j.text)
-		if j.text, err = crypto.ParseText(j.text, s); err != nil {
-			j.text = j.text[:it.from]
+		text, err := crypto.ParseText(j.text, s)
+		if err != nil {
 			return 0, j.itemFailure(it, 0, err)
 		}
-		it.to = len(j.text)
+		it.from, it.to = len(j.text), len(text)
+		j.text = text
 		ct = j.text[it.from:it.to]
 	case kindBytes:
 		ct = *(*[]byte)(it.p)

@@ -96,12 +96,12 @@ func (j *job) measure(it *item) (int, error) {
 			// AllowPlaintext checks that it is an encoding of T.
 			return 0, j.itemFailure(it, 0, errPlaintext)
 		}
-		var err error
-		it.from = len(j.text)
-		if j.text, err = cell.appendPlain(j.text); err != nil {
+		text, err := cell.appendPlain(j.text) // nil on error, and release wipes j.text
+		if err != nil {
 			return 0, j.itemFailure(it, 0, err)
 		}
-		it.to = len(j.text)
+		it.from, it.to = len(j.text), len(text)
+		j.text = text
 		return it.to - it.from + overhead, nil
 	}
 }
