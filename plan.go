@@ -295,7 +295,7 @@ func (p *plan) addMarker(sf reflect.StructField, value string, found bool, fail 
 // addUntagged looks into fields without a tag: what is inside may be tagged, and
 // a tag that is not reached is plaintext.
 func (c *compiler) addUntagged(p *plan, sf reflect.StructField, base uintptr, labels map[string]string, fail func(string, ...any)) {
-	if !holdsSeals(sf.Type, nil) {
+	if !holdsSeals(sf.Type) {
 		return
 	}
 	if sf.Anonymous && sf.Type.Kind() == reflect.Struct && !hasMarker(sf.Type) && !isSealed(sf.Type) {
@@ -315,24 +315,33 @@ func (c *compiler) addUntagged(p *plan, sf reflect.StructField, base uintptr, la
 	}
 }
 
-func isSealed(t reflect.Type) bool { return reflect.PointerTo(t).Implements(sealedCellType) }
+// isSealed reports whether t is a Sealed[T]. A struct that embeds one has its
+// methods too, but also other fields, which must not be overlooked.
+func isSealed(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t.PkgPath() == recordType.PkgPath() &&
+		strings.HasPrefix(t.Name(), "Sealed[") && reflect.PointerTo(t).Implements(sealedCellType)
+}
 
 // holdsSeals reports whether there is something of ours in t, at any depth.
-func holdsSeals(t reflect.Type, seen []reflect.Type) bool {
-	if slices.Contains(seen, t) {
+func holdsSeals(t reflect.Type) bool { return reachesSeals(t, map[reflect.Type]bool{}) }
+
+func reachesSeals(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if seen[t] {
 		return false
 	}
-	seen = append(seen, t)
+	seen[t] = true
 	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
-		return holdsSeals(t.Elem(), seen)
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return reachesSeals(t.Elem(), seen)
+	case reflect.Map:
+		return reachesSeals(t.Key(), seen) || reachesSeals(t.Elem(), seen)
 	case reflect.Struct:
 		if isSealed(t) || hasMarker(t) {
 			return true
 		}
 		for i := range t.NumField() {
 			sf := t.Field(i)
-			if _, found, err := lookupTag(string(sf.Tag)); found || err != nil || holdsSeals(sf.Type, seen) {
+			if _, found, err := lookupTag(string(sf.Tag)); found || err != nil || reachesSeals(sf.Type, seen) {
 				return true
 			}
 		}
@@ -380,11 +389,14 @@ func (c *compiler) node(t reflect.Type) (*node, string) {
 		}
 	case reflect.Map:
 		n.kind = kindMap
+		if holdsSeals(t.Key()) {
+			return nil, fmt.Sprintf("map keys stay readable, so %s can't hold sealed fields", t.Key())
+		}
 		if !mapKeyOK(t.Key()) {
 			return nil, fmt.Sprintf("map keys of type %s can't be bound; use strings, integers or an encoding.TextMarshaler", t.Key())
 		}
 	case reflect.Struct:
-		if !holdsSeals(t, nil) {
+		if !holdsSeals(t) {
 			return nil, useSealed(t)
 		}
 		n.kind = kindStruct
