@@ -152,7 +152,7 @@ func (l labels) pick(label string) (labels, bool) {
 func (l labels) validate(p *plan, prefix string) error {
 	for label, sub := range l {
 		i := slices.IndexFunc(p.fields, func(f field) bool { return f.label == label })
-		if i < 0 {
+		if i < 0 || label == "" {
 			return invalid("Only(%q): %s has no such sealed field", prefix+label, p.typ)
 		}
 		if len(sub) == 0 {

@@ -209,9 +209,10 @@ func (j *job) pointer(f *field, n *node, v unsafe.Pointer, a at, only labels) er
 	if j.seen == nil {
 		j.seen = map[visit]struct{}{}
 	}
-	// Two ways to one value would need two contexts.
+	// Two ways to one value would need two contexts. Values without a size may
+	// all be at one address and hold nothing.
 	key := visit{p, n.elem.typ}
-	if _, ok := j.seen[key]; ok {
+	if _, ok := j.seen[key]; ok && n.elem.size > 0 {
 		return j.failure(f, j.path(a), ErrAliased)
 	}
 	j.seen[key] = struct{}{}
