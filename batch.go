@@ -66,6 +66,12 @@ func all[T any](ctx context.Context, ring *keyring.Keyring, op string, vs []T, o
 	}
 	out := make([]T, len(vs))
 	copy(out, vs)
+	total := o.plaintexts
+	if total != nil { // counts for a call that succeeds
+		private := *o
+		private.plaintexts = new(atomic.Int64)
+		o = &private
+	}
 	errs := batch(ctx, ring, op, out, o)
 	for i, err := range errs {
 		if err == nil {
@@ -80,6 +86,9 @@ func all[T any](ctx context.Context, ring *keyring.Keyring, op string, vs []T, o
 		}
 		var zero T
 		out[i] = zero
+	}
+	if total != nil {
+		total.Add(o.plaintexts.Load())
 	}
 	return out, nil
 }
@@ -98,13 +107,17 @@ func batch[T any](ctx context.Context, ring *keyring.Keyring, op string, out []T
 	)
 	firstBad.Store(math.MaxInt64)
 	work := func() {
+		finished := false
 		defer func() {
 			// A marshaler of the caller's panicked: the panic belongs in the
-			// caller's goroutine, where it can be recovered.
-			if r := recover(); r != nil {
+			// caller's goroutine, where it can be recovered. Or it ended this
+			// goroutine, which must not pass for success.
+			if r := recover(); !finished {
 				mu.Lock()
 				defer mu.Unlock()
-				panicked = r
+				if panicked = r; r == nil {
+					panicked = "structseal: a marshaler called runtime.Goexit"
+				}
 				firstBad.Store(-1)
 			}
 		}()
@@ -112,6 +125,7 @@ func batch[T any](ctx context.Context, ring *keyring.Keyring, op string, out []T
 			start := int(next.Add(batchChunk)) - batchChunk
 			for i := start; i < min(start+batchChunk, len(out)); i++ {
 				if int64(i) > firstBad.Load() {
+					finished = true
 					return
 				}
 				err := run(ctx, ring, op, t, unsafe.Pointer(&out[i]), o)
@@ -129,6 +143,7 @@ func batch[T any](ctx context.Context, ring *keyring.Keyring, op string, out []T
 				mu.Unlock()
 			}
 			if start >= len(out) {
+				finished = true
 				return
 			}
 		}
