@@ -104,8 +104,8 @@ func (s Sealed[T]) Equal(o Sealed[T]) bool {
 	if e, ok := any(a).(interface{ Equal(T) bool }); ok {
 		return e.Equal(b)
 	}
-	if x, ok := any(a).([]byte); ok {
-		return bytes.Equal(x, any(b).([]byte))
+	if t := reflect.TypeFor[T](); t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
+		return bytes.Equal(reflect.ValueOf(a).Bytes(), reflect.ValueOf(b).Bytes())
 	}
 	return reflect.DeepEqual(a, b)
 }
