@@ -1,0 +1,157 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/structseal/structseal/kmsprovider"
+	"github.com/structseal/structseal/kmsprovider/localkms"
+)
+
+// fakeKMS is a real provider whose answers a test may change. It remembers every
+// secret it was given.
+type fakeKMS struct {
+	kmsprovider.Provider
+	onWrap   func(ctx context.Context, wrapped []byte, err error) ([]byte, error)
+	onUnwrap func(ctx context.Context, secret []byte, err error) ([]byte, error)
+
+	wraps, unwraps atomic.Int64
+
+	mu       sync.Mutex
+	secrets  [][]byte
+	contexts []kmsprovider.Context
+}
+
+func newFakeKMS() *fakeKMS { return &fakeKMS{Provider: localkms.NewRandom()} }
+
+func (f *fakeKMS) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
+	f.wraps.Add(1)
+	f.mu.Lock()
+	f.secrets = append(f.secrets, bytes.Clone(secret))
+	f.contexts = append(f.contexts, kc)
+	f.mu.Unlock()
+	wrapped, err := f.Provider.Wrap(ctx, secret, kc)
+	if f.onWrap != nil {
+		return f.onWrap(ctx, wrapped, err)
+	}
+	return wrapped, err
+}
+
+func (f *fakeKMS) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
+	f.unwraps.Add(1)
+	secret, err := f.Provider.Unwrap(ctx, wrapped, kc)
+	if f.onUnwrap != nil {
+		return f.onUnwrap(ctx, secret, err)
+	}
+	return secret, err
+}
+
+// fakeStore is a real store whose answers a test may change.
+type fakeStore struct {
+	Store
+	onLoad func(ctx context.Context, r Record, err error) (Record, error)
+	// onSwap may call swap, or not, and answers.
+	onSwap func(swap func() error) error
+
+	loads, swaps atomic.Int64
+}
+
+func newFakeStore() *fakeStore { return &fakeStore{Store: NewMemoryStore()} }
+
+func (f *fakeStore) Load(ctx context.Context, name string) (Record, error) {
+	f.loads.Add(1)
+	r, err := f.Store.Load(ctx, name)
+	if f.onLoad != nil {
+		return f.onLoad(ctx, r, err)
+	}
+	return r, err
+}
+
+func (f *fakeStore) CompareAndSwap(ctx context.Context, name string, old uint64, next Record) error {
+	f.swaps.Add(1)
+	swap := func() error { return f.Store.CompareAndSwap(ctx, name, old, next) }
+	if f.onSwap != nil {
+		return f.onSwap(swap)
+	}
+	return swap()
+}
+
+// put stores data under name whatever was there.
+func (f *fakeStore) put(t testing.TB, name string, r Record) {
+	t.Helper()
+	m := f.Store.(*MemoryStore)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.rings == nil {
+		m.rings = make(map[string]Record)
+	}
+	m.rings[name] = Record{r.Revision, bytes.Clone(r.Data)}
+}
+
+func (f *fakeStore) get(t testing.TB, name string) Record {
+	t.Helper()
+	r, err := f.Store.Load(context.Background(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// must returns v if err is nil.
+func must[T any](t testing.TB) func(v T, err error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func mustCreate(t testing.TB, name string, s Store, k kmsprovider.Provider) (*Keyring, Pin) {
+	t.Helper()
+	r, pin, err := Create(context.Background(), name, s, k, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r, pin
+}
+
+// edit changes the stored ring as a later version of this program would: with
+// the MAC key, under the next revision.
+func edit(t testing.TB, r *Keyring, s Store, change func(*body)) {
+	t.Helper()
+	ctx := context.Background()
+	rec, _, err := load(ctx, s, r.name, DefaultCallTimeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := rec.body
+	change(&b)
+	b.Revision++
+	if err := r.withMAC(func(macKey hidden) error {
+		next, data, err := b.sign(macKey)
+		if err != nil {
+			return err
+		}
+		return s.CompareAndSwap(ctx, r.name, rec.Revision, Record{next.Revision, data})
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// setState is an edit that moves one key to another state.
+func setState(t testing.TB, r *Keyring, s Store, id uint32, state State) {
+	t.Helper()
+	edit(t, r, s, func(b *body) {
+		k := b.find(id)
+		k.State = state
+		if state == Destroyed {
+			k.Wraps = []wrap{}
+		}
+	})
+}
