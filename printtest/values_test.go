@@ -105,7 +105,7 @@ func blindIndexKey(t *testing.T) (*crypto.BlindIndexKey, []canary) {
 	tag := must(key.Append(nil, []byte("value"), 256))(t)
 	info := "structseal/v1/index"
 	for _, s := range []string{"ring", "record", "field", "index"} {
-		info += string(binary.BigEndian.AppendUint32(nil, uint32(len(s)))) + s
+		info += string(binary.AppendUvarint(nil, uint64(len(s)))) + s
 	}
 	derived := must(hkdf.Key(sha256.New, indexRoot, nil, info, 32))(t)
 	if !bytes.Equal(tag, hmacSHA256(derived, "value")) {
