@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ type codec struct {
 
 var (
 	errLossy    = errors.New("value can't be encoded without loss")
+	errOffset   = fmt.Errorf("%w: the offset of a time zone has seconds", errLossy)
 	errEncoding = errors.New("decrypted text isn't an encoding of the field's type; was T changed?")
 )
 
@@ -86,6 +88,9 @@ func newCodec(t reflect.Type) (*codec, error) {
 	if err := lossless(t, nil); err != nil {
 		return nil, err
 	}
+	if reachesTime(t, map[reflect.Type]bool{}) {
+		return &codec{appendJSONWithTimes, parseJSON}, nil
+	}
 	return &codec{appendJSON, parseJSON}, nil
 }
 
@@ -131,29 +136,38 @@ func lossless(t reflect.Type, seen []reflect.Type) error {
 }
 
 func losslessStruct(t reflect.Type, seen []reflect.Type) error {
-	names := map[string]string{}
+	return losslessFields(t, map[string]string{}, seen)
+}
+
+// losslessFields goes through what JSON writes for t. It promotes the fields of
+// embedded structs, and of two fields with one name it drops one or both.
+func losslessFields(t reflect.Type, names map[string]string, seen []reflect.Type) error {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		embedded := f.Type
+		if f.Anonymous && f.Type.Kind() == reflect.Pointer {
+			embedded = f.Type.Elem()
+		}
+		promotes := f.Anonymous && name == "" && embedded.Kind() == reflect.Struct
 		switch {
 		case strings.Contains(string(f.Tag), "seal:"):
 			return fmt.Errorf("%s.%s has a seal tag: seal its fields or the whole struct, not both", t, f.Name)
 		case f.Tag.Get("json") == "-":
 			return fmt.Errorf("%s.%s is json:\"-\" and would be lost", t, f.Name)
-		case f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct && !marshals(f.Type, textMarshalerType, textUnmarshalerType):
-			// promoted fields; a name that is hidden by the outer struct is rare
-			// and refused with the duplicates below
-			for j := range f.Type.NumField() {
-				names[jsonName(f.Type.Field(j))] = f.Name
-			}
-		case !f.IsExported():
+		case !f.IsExported() && !(promotes && embedded == f.Type):
 			return fmt.Errorf("%s.%s is unexported and would be lost; give %s MarshalText or MarshalJSON methods, or seal an exported form of it", t, f.Name, t)
-		default:
-			if other, ok := names[jsonName(f)]; ok {
-				return fmt.Errorf("%s.%s and %s have the same JSON name and would be lost", t, f.Name, other)
+		case promotes && slices.Contains(seen, embedded):
+			return fmt.Errorf("%s embeds itself and would be lost", embedded)
+		case promotes:
+			if err := losslessFields(embedded, names, append(seen, embedded)); err != nil {
+				return err
 			}
-			names[jsonName(f)] = f.Name
+			continue
+		case names[jsonName(f)] != "":
+			return fmt.Errorf("%s.%s and %s have the same JSON name and would be lost", t, f.Name, names[jsonName(f)])
 		}
+		names[jsonName(f)] = t.String() + "." + f.Name
 		if err := lossless(f.Type, seen); err != nil {
 			return err
 		}
@@ -174,11 +188,74 @@ func appendTime(dst []byte, v reflect.Value) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: RFC 3339 has no such year or offset", errLossy)
 	}
-	// RFC 3339 offsets have no seconds; historic zones do.
-	if back, err := time.Parse(time.RFC3339Nano, string(text)); err != nil || !back.Equal(t) {
-		return nil, fmt.Errorf("%w: the zone offset has seconds", errLossy)
+	if secondsInOffset(v) {
+		return nil, errOffset
 	}
 	return append(dst, text...), nil
+}
+
+// secondsInOffset reports a time in v whose offset has seconds, as historic zones
+// do: RFC 3339 drops them, and the time would move. v has no cycles.
+func secondsInOffset(v reflect.Value) bool {
+	switch t := v.Type(); {
+	case t == timeType:
+		_, offset := v.Interface().(time.Time).Zone()
+		return offset%60 != 0
+	case marshals(t, textMarshalerType, textUnmarshalerType), marshals(t, jsonMarshalerType, jsonUnmarshalerType):
+		return false
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return !v.IsNil() && secondsInOffset(v.Elem())
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if secondsInOffset(v.Index(i)) {
+				return true
+			}
+		}
+	case reflect.Map:
+		for it := v.MapRange(); it.Next(); {
+			if secondsInOffset(it.Key()) || secondsInOffset(it.Value()) {
+				return true
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if secondsInOffset(v.Field(i)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reachesTime reports whether a value of type t may hold a time.Time.
+func reachesTime(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if t == timeType || seen[t] {
+		return t == timeType
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return reachesTime(t.Elem(), seen)
+	case reflect.Map:
+		return reachesTime(t.Key(), seen) || reachesTime(t.Elem(), seen)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if reachesTime(t.Field(i).Type, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func appendJSONWithTimes(dst []byte, v reflect.Value) ([]byte, error) {
+	out, err := appendJSON(dst, v) // first: it refuses cycles
+	if err == nil && secondsInOffset(v) {
+		return nil, errOffset
+	}
+	return out, err
 }
 
 func parseTime(text []byte, v reflect.Value) error {
