@@ -30,8 +30,7 @@ const indexKeySize = 32
 
 // DeriveBlindIndexKey derives the key of one index from the ring's index root
 // (32 bytes) with HKDF-SHA256 (RFC 5869). The four names make the info, each
-// with its length, so no two indexes share a key. It panics when a name is 4 GiB
-// or longer.
+// with its length, so no two indexes share a key.
 //
 // Errors: ErrInvalidKey when root isn't 32 bytes or is all zero.
 func DeriveBlindIndexKey(root []byte, ring, record, field, index string) (*BlindIndexKey, error) {

@@ -220,9 +220,17 @@ func refHKDF(secret []byte, info string, n int) []byte {
 	return out[:n]
 }
 
-func refString(s string) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(s))), s...)
+// refNumber is LEB128: seven bits a byte, the lowest first.
+func refNumber(n uint64) []byte {
+	out := []byte{byte(n & 0x7f)}
+	for n >>= 7; n > 0; n >>= 7 {
+		out[len(out)-1] |= 0x80
+		out = append(out, byte(n&0x7f))
+	}
+	return out
 }
+
+func refString(s string) []byte { return append(refNumber(uint64(len(s))), s...) }
 
 // refBlindIndex is the tag of docs/format.md.
 func refBlindIndex(root []byte, ring, record, field, index, value string, nbits int) []byte {
