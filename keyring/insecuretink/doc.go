@@ -6,7 +6,7 @@
 //
 //	err := insecuretink.Export(ctx, ring, w)                // data keys: an AEAD keyset
 //	err := insecuretink.ExportDeterministic(ctx, ring, w)   // a DeterministicAead keyset
-//	ring, pin, err := insecuretink.Import(ctx, "app", store, kms, aeadJSON, nil, nil)
+//	ring, pin, err := insecuretink.Import(ctx, "app", store, kms, aeadJSON, nil)
 //
 // A Tink keyset holds keys of one primitive, hence the two exports. The other
 // purposes (subject-wrap, index, mac) have no use outside a ring and are never

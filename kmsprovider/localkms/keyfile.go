@@ -1,8 +1,6 @@
 package localkms
 
-import (
-	"fmt"
-)
+import "fmt"
 
 type keyFile struct {
 	header
@@ -50,7 +48,7 @@ func OpenKeyFile(path string) (*Provider, error) {
 	}
 	p, err := New(secret)
 	if err != nil {
-		return nil, fmt.Errorf("localkms: %s: %w: %w", path, ErrFormat, err)
+		return nil, fmt.Errorf("localkms: %s: %w: its key is no key", path, ErrFormat)
 	}
 	if p.id != doc.ID {
 		return nil, fmt.Errorf("localkms: %s: %w: key and id don't belong together; restore it from a backup", path, ErrFormat)

@@ -3,13 +3,12 @@ package localkms
 import (
 	"crypto/fips140"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
+	"strconv"
 
 	"golang.org/x/crypto/argon2"
 
 	"github.com/structseal/structseal/crypto"
-	"github.com/structseal/structseal/internal/aad"
 	"github.com/structseal/structseal/kmsprovider"
 )
 
@@ -127,7 +126,7 @@ func OpenPassphraseFile(path string, passphrase []byte) (*Provider, error) {
 	defer clear(secret)
 	p, err := New(secret)
 	if err != nil {
-		return nil, fmt.Errorf("localkms: %s: %w: %w", path, ErrFormat, err)
+		return nil, fmt.Errorf("localkms: %s: %w: its key is no key", path, ErrFormat)
 	}
 	if p.id != doc.ID {
 		return nil, fmt.Errorf("localkms: %s: %w: key and id don't belong together; restore it from a backup", path, ErrFormat)
@@ -160,11 +159,10 @@ func (f *passphraseFile) derive(path string, passphrase, salt []byte) (*crypto.K
 
 // aad binds the wrapped key to everything else in the file.
 func (f *passphraseFile) aad() []byte {
-	out := []byte("structseal/v1/localkms")
-	for _, s := range []string{f.Format, f.Kind, f.ID, f.KDF, f.Salt} {
-		out = aad.AppendString(out, s)
-	}
-	out = binary.BigEndian.AppendUint32(out, f.Time)
-	out = binary.BigEndian.AppendUint32(out, f.MemoryKiB)
-	return binary.BigEndian.AppendUint32(out, uint32(f.Threads))
+	return kmsprovider.Context{
+		"format": f.Format, "kind": f.Kind, "id": f.ID, "kdf": f.KDF, "salt": f.Salt,
+		"time":       strconv.FormatUint(uint64(f.Time), 10),
+		"memory_kib": strconv.FormatUint(uint64(f.MemoryKiB), 10),
+		"threads":    strconv.FormatUint(uint64(f.Threads), 10),
+	}.AAD()
 }

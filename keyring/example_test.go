@@ -1,0 +1,76 @@
+package keyring_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/keyring"
+	"github.com/structseal/structseal/kmsprovider/localkms"
+)
+
+// A ring is created once and opened with its pin ever after.
+func Example() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "structseal")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	// Once, on a machine of your own.
+	kms, err := localkms.CreateKeyFile(filepath.Join(dir, "app.kek"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	store, err := keyring.NewFileStore(filepath.Join(dir, "keys"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, pin, err := keyring.Create(ctx, "app", store, kms, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	config := pin.String() // goes into the program's configuration
+
+	// In the program.
+	pin, err = keyring.ParsePin(config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ring, err := keyring.Open(ctx, "app", store, kms, pin, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ring.Close()
+	key, err := ring.Primary(ctx, keyring.Data)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ciphertext, err := key.Seal(nil, []byte("hello"), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// Later: a new primary. The old key goes on opening what it sealed.
+	if _, err := ring.Rotate(ctx, keyring.Data, nil); err != nil {
+		log.Fatal(err)
+	}
+	id, err := crypto.KeyID(ciphertext)
+	if err != nil {
+		log.Fatal(err)
+	}
+	old, err := ring.Key(ctx, keyring.Data, id)
+	if err != nil {
+		log.Fatal(err)
+	}
+	text, err := old.Open(nil, ciphertext, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s, revision %d\n", text, ring.Revision())
+	// Output: hello, revision 2
+}
