@@ -2,6 +2,7 @@ package crypto
 
 import (
 	"bytes"
+	"errors"
 	mrand "math/rand/v2"
 	"testing"
 )
@@ -195,6 +196,54 @@ func TestOpenAnyOverlap(t *testing.T) {
 			t.Errorf("%d in place, %d elsewhere, %d failed: too few to tell", inPlace, elsewhere, failed)
 		}
 	})
+}
+
+// OpenInPlace gives a part of the ciphertext; on failure no plaintext is left.
+func TestOpenInPlaceOnly(t *testing.T) {
+	eachSuite(t, func(t *testing.T, k *Key) {
+		for n := range 100 {
+			plaintext, context := stream("in place", n), []byte("context")
+			ct := mustSeal(t, k, plaintext, context)
+			changed := bytes.Clone(ct)
+			changed[len(ct)-1] ^= 1
+			if out, err := k.OpenInPlace(changed, context); !errors.Is(err, ErrTampered) || out != nil {
+				t.Fatalf("%d bytes, changed: %x, %v", n, out, err)
+			}
+			if n >= 8 && bytes.Contains(changed, plaintext[:8]) {
+				t.Fatalf("%d bytes: refused plaintext was left behind", n)
+			}
+			out, err := k.OpenInPlace(ct, context)
+			if err != nil || !bytes.Equal(out, plaintext) || n > 0 && !overlaps(out, ct) {
+				t.Fatalf("%d bytes: %x, %v", n, out, err)
+			}
+			if string(context) != "context" {
+				t.Fatal("context was changed")
+			}
+		}
+		for err, ct := range map[error][]byte{
+			ErrNotEncrypted: nil, ErrTruncated: {1, 2}, ErrUnknownKey: append([]byte{1, 9}, make([]byte, 99)...),
+		} {
+			if out, got := k.OpenInPlace(ct, nil); !errors.Is(got, err) || out != nil {
+				t.Errorf("%v instead of %v", got, err)
+			}
+		}
+		ct := mustSeal(t, k, nil, nil)
+		k.Wipe()
+		if _, err := k.OpenInPlace(ct, nil); !errors.Is(err, ErrWiped) {
+			t.Errorf("after Wipe: %v", err)
+		}
+	})
+}
+
+// Authentic text without the commitment is cleared where it was decrypted.
+func TestOpenInPlaceChecksTheCommitment(t *testing.T) {
+	k := newKey(t, Default, 1, testSecret(Default))
+	salt, nonce := make([]byte, 12), make([]byte, 12)
+	text := append(bytes.Repeat([]byte{1}, 32), "a plaintext to look for"...)
+	ct := frame(1, salt, nonce, refGCM(refXAESKey(testSecret(Default), salt), nonce, text, nil))
+	if out, err := k.OpenInPlace(ct, nil); !errors.Is(err, ErrTampered) || out != nil || bytes.Contains(ct, text[32:]) {
+		t.Errorf("%x, %v", out, err)
+	}
 }
 
 // The documented way to open in place gives the result at the front.

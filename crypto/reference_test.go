@@ -167,16 +167,25 @@ func refSIV(key, plaintext, aad []byte) []byte {
 		padded = append(padded, make([]byte, 16-len(padded))...)
 		v = refCMAC(mac, refXOR(refDouble(d), padded))
 	}
+	return append(v, refSIVCTR(enc, v, plaintext)...)
+}
+
+// refSIVDecrypt decrypts and checks nothing.
+func refSIVDecrypt(key, body []byte) []byte {
+	return refSIVCTR(key[len(key)/2:], body[:16], body[16:])
+}
+
+func refSIVCTR(key, v, in []byte) []byte {
 	iv := append([]byte(nil), v...)
 	iv[8] &= 0x7f
 	iv[12] &= 0x7f
-	block, err := aes.NewCipher(enc)
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		panic(err)
 	}
-	out := make([]byte, len(plaintext))
-	cipher.NewCTR(block, iv).XORKeyStream(out, plaintext)
-	return append(v, out...)
+	out := make([]byte, len(in))
+	cipher.NewCTR(block, iv).XORKeyStream(out, in)
+	return out
 }
 
 // refSeal makes the ciphertext of docs/format.md with a given salt and nonce

@@ -75,7 +75,7 @@ func (c vectorContext) build() Context {
 		}
 	}
 	for _, b := range c.Bind {
-		out.Bind = append(out.Bind, Binding{b.Label, b.Value})
+		out.Bind = append(out.Bind, Binding(b))
 	}
 	return out
 }
