@@ -3,9 +3,11 @@ package keyring
 import (
 	"bytes"
 	"context"
+	"crypto/fips140"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/kmsprovider/localkms"
@@ -98,6 +100,24 @@ func (f *fakeStore) get(t testing.TB, name string) Record {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// inBubble runs a test on a ring in virtual time. The ring is made outside: in
+// FIPS 140 mode randomness needs the real clock, so a bubble can't have any.
+func inBubble(t *testing.T, f func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin)) {
+	t.Helper()
+	store, kms := newFakeStore(), newFakeKMS()
+	_, pin := mustCreate(t, "app", store, kms)
+	synctest.Test(t, func(t *testing.T) { f(t, store, kms, pin) })
+}
+
+// inRandomBubble is inBubble for tests that make keys in it.
+func inRandomBubble(t *testing.T, f func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin)) {
+	t.Helper()
+	if fips140.Enabled() {
+		t.Skip("no randomness in virtual time in FIPS 140 mode")
+	}
+	inBubble(t, f)
 }
 
 // must returns v if err is nil.

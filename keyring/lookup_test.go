@@ -14,10 +14,8 @@ import (
 
 // P9: ten thousand goroutines on a cold ring.
 func TestColdStartIsOneCallPerKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
 		ctx := t.Context()
-		store, kms := newFakeStore(), newFakeKMS()
-		_, pin := mustCreate(t, "app", store, kms)
 		store.loads.Store(0)
 		kms.unwraps.Store(0)
 		kms.onUnwrap = func(_ context.Context, secret []byte, err error) ([]byte, error) {
@@ -52,9 +50,7 @@ func TestColdStartIsOneCallPerKey(t *testing.T) {
 
 // One caller's context is his own affair.
 func TestFirstCallerLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, kms := newFakeStore(), newFakeKMS()
-		_, pin := mustCreate(t, "app", store, kms)
+	inBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
 		ring := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil))
 		defer ring.Close()
 		kms.unwraps.Store(0)
@@ -90,9 +86,7 @@ func TestFirstCallerLeaves(t *testing.T) {
 
 // When everybody has left, the call ends, and the next caller makes a new one.
 func TestEverybodyLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, kms := newFakeStore(), newFakeKMS()
-		_, pin := mustCreate(t, "app", store, kms)
+	inBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
 		ring := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil))
 		defer ring.Close()
 		ended := 0
@@ -120,9 +114,7 @@ func TestEverybodyLeaves(t *testing.T) {
 // A KMS that hangs costs CallTimeout, also if its driver doesn't heed contexts.
 func TestHangingKMS(t *testing.T) {
 	for _, heeds := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			store, kms := newFakeStore(), newFakeKMS()
-			_, pin := mustCreate(t, "app", store, kms)
+		inBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
 			ring := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, &OpenOptions{CallTimeout: 3 * time.Second}))
 			defer ring.Close()
 			release := make(chan struct{})
@@ -141,6 +133,7 @@ func TestHangingKMS(t *testing.T) {
 				if _, err := ring.Primary(t.Context(), Data); !errors.Is(err, ErrUnavailable) {
 					t.Errorf("heeds %v: %v", heeds, err)
 				}
+				synctest.Wait() // until the call that was given up has ended, if it does
 			}
 			want, calls := 9*time.Second, int64(3)
 			if !heeds {
@@ -263,10 +256,9 @@ func TestDisabledKeysAreWiped(t *testing.T) {
 // A key may be dropped while its unwrap is under way: it must not come alive in
 // a snapshot that nobody wipes.
 func TestDropDuringUnwrap(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inRandomBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
 		ctx := t.Context()
-		store, kms := newFakeStore(), newFakeKMS()
-		writer, pin := mustCreate(t, "app", store, kms)
+		writer := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil))
 		id := writer.Keys()[0].ID
 		must[uint32](t)(writer.Rotate(ctx, Data, nil))
 		for what, drop := range map[string]struct {

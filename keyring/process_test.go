@@ -216,6 +216,10 @@ func TestKillAtRandom(t *testing.T) {
 		if !out.Scan() { // ready
 			t.Fatalf("kill %d: the child said nothing", n)
 		}
+		if n%2 == 1 && out.Scan() { // every other one lives to see its first rotation
+			s.note(t, out.Text())
+			rotations++
+		}
 		timer := time.AfterFunc(rand.N(40*time.Millisecond), func() { cmd.Process.Kill() })
 		for out.Scan() {
 			s.note(t, out.Text())

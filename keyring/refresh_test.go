@@ -14,10 +14,8 @@ import (
 
 // Made-up ids in ciphertexts must not become a storm at the store or the KMS.
 func TestUnknownIDsAreLimited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
 		ctx := t.Context()
-		store, kms := newFakeStore(), newFakeKMS()
-		_, pin := mustCreate(t, "app", store, kms)
 		ring := must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil))
 		defer ring.Close()
 		store.onLoad = func(_ context.Context, r Record, err error) (Record, error) {
@@ -51,9 +49,7 @@ func TestUnknownIDsAreLimited(t *testing.T) {
 
 // ... not even while the store is away, or by callers that give up at once.
 func TestUnknownIDsAreLimitedInTrouble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, kms := newFakeStore(), newFakeKMS()
-		_, pin := mustCreate(t, "app", store, kms)
+	inBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
 		ring := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil))
 		defer ring.Close()
 		store.loads.Store(0)
@@ -71,10 +67,9 @@ func TestUnknownIDsAreLimitedInTrouble(t *testing.T) {
 }
 
 func TestNewKeysAreFound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inRandomBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
 		ctx := t.Context()
-		store, kms := newFakeStore(), newFakeKMS()
-		writer, pin := mustCreate(t, "app", store, kms)
+		writer := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil))
 		reader := must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil))
 		warm := must[*crypto.Key](t)(reader.Primary(ctx, Data))
 		store.loads.Store(0)
@@ -138,10 +133,9 @@ func TestRollbackIsRefused(t *testing.T) {
 
 // A load that began before a rotation and ends after it is old, not a rollback.
 func TestSlowLoadIsNoRollback(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inRandomBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
 		ctx := t.Context()
-		store, kms := newFakeStore(), newFakeKMS()
-		ring, _ := mustCreate(t, "app", store, kms)
+		ring := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil))
 		release := make(chan struct{})
 		slow := true
 		store.onLoad = func(_ context.Context, r Record, err error) (Record, error) {

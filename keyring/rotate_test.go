@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/structseal/structseal/crypto"
@@ -121,9 +120,8 @@ func TestRotateRecognisesItself(t *testing.T) {
 }
 
 func TestRotateGivesUpWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, kms := newFakeStore(), newFakeKMS()
-		ring, _ := mustCreate(t, "app", store, kms)
+	inRandomBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
+		ring := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil))
 		defer ring.Close()
 		store.onSwap = func(func() error) error { return ErrConflict }
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
