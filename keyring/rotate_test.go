@@ -74,9 +74,14 @@ func TestRotateRefuses(t *testing.T) {
 	if store.swaps.Load() != 1 || ring.Revision() != 1 {
 		t.Error("a refused rotation wrote")
 	}
-	for n := len(ring.Keys()); n < MaxKeys; n++ {
-		must[uint32](t)(ring.Rotate(ctx, Data, nil))
-	}
+	edit(t, ring, store, func(b *body) {
+		for len(b.Keys) < MaxKeys-1 {
+			k := *b.primary(Data)
+			k.ID, k.State = keyID(len(b.Keys)+1000), Enabled
+			b.Keys = append(b.Keys, k)
+		}
+	})
+	must[uint32](t)(ring.Rotate(ctx, Data, nil))
 	if _, err := ring.Rotate(ctx, Data, nil); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("key %d: %v", MaxKeys+1, err)
 	}
