@@ -77,10 +77,10 @@ func (s *State) UnmarshalText(text []byte) error {
 
 // KeyInfo describes a key of the ring. It holds no secret.
 type KeyInfo struct {
-	ID      uint32    // Tink key id: what ciphertexts name
-	Purpose Purpose   //
-	Suite   string    // crypto.Suite's name, or "hmac-sha256" for index and mac
-	State   State     //
+	ID      uint32 // Tink key id: what ciphertexts name
+	Purpose Purpose
+	Suite   string // crypto.Suite's name, or "hmac-sha256" for index and mac
+	State   State
 	Created time.Time // UTC, whole seconds
 	Changed time.Time // when State was last set; UTC, whole seconds
 	KEKs    []string  // IDs of the key-encryption keys that wrap it
