@@ -33,32 +33,46 @@ const window = 8
 // A hunter looks for canaries. Their encodings are made once.
 type hunter struct {
 	names []string
-	forms [][]form // of every window of each canary
-	known map[string][]string
+	forms [4]map[[headSize]byte][]found // by stream and first bytes
+	known map[string][]string           // outputs seen before
 }
+
+// found is what it means that a text is there.
+type found struct {
+	text, name string
+	canary     int
+}
+
+// headSize is at most the length of the shortest form of a window.
+const headSize = 6
 
 func newHunter(canaries []canary) *hunter {
 	h := &hunter{known: map[string][]string{}}
-	for _, c := range canaries {
-		var forms []form
-		n := min(window, len(c.Bytes))
-		for i := 0; i+n <= len(c.Bytes); i++ {
-			for _, f := range encodings(c.Bytes[i : i+n]) {
+	for i := range h.forms {
+		h.forms[i] = map[[headSize]byte][]found{}
+	}
+	for i, c := range canaries {
+		if len(c.Bytes) < window {
+			panic("printtest: the canary " + c.Name + " is too short")
+		}
+		h.names = append(h.names, c.Name)
+		for at := range len(c.Bytes) - window + 1 {
+			for _, f := range encodings(c.Bytes[at : at+window]) {
+				head := [headSize]byte([]byte(f.text))
 				// Most encodings of plain text are that text.
-				if f.text != "" && !slices.ContainsFunc(forms, func(g form) bool { return g.text == f.text && g.stream == f.stream }) {
-					forms = append(forms, f)
+				if known := h.forms[f.stream][head]; !slices.ContainsFunc(known, func(k found) bool { return k.text == f.text && k.canary == i }) {
+					h.forms[f.stream][head] = append(known, found{f.text, f.name, i})
 				}
 			}
 		}
-		h.names, h.forms = append(h.names, c.Name), append(h.forms, forms)
 	}
 	return h
 }
 
 // hunt reports which canaries are in output, and in which encoding.
 func (h *hunter) hunt(output string) []string {
-	if found, ok := h.known[output]; ok {
-		return found
+	if out, ok := h.known[output]; ok {
+		return out
 	}
 	all := []streams{newStreams(output)}
 	if percent.MatchString(output) {
@@ -67,20 +81,22 @@ func (h *hunter) hunt(output string) []string {
 			return string(b)
 		})))
 	}
-	var found []string
-	for i, forms := range h.forms {
-	canary:
-		for _, s := range all {
-			for _, f := range forms {
-				if strings.Contains(s[f.stream], f.text) {
-					found = append(found, h.names[i]+" as "+f.name)
-					break canary
+	var out []string
+	seen := map[int]bool{}
+	for _, s := range all {
+		for i, text := range s {
+			for at := 0; at+headSize <= len(text); at++ {
+				for _, f := range h.forms[i][[headSize]byte([]byte(text[at:at+headSize]))] {
+					if !seen[f.canary] && strings.HasPrefix(text[at:], f.text) {
+						seen[f.canary] = true
+						out = append(out, h.names[f.canary]+" as "+f.name)
+					}
 				}
 			}
 		}
 	}
-	h.known[output] = found
-	return found
+	h.known[output] = out
+	return out
 }
 
 func hunt(output string, canaries []canary) []string { return newHunter(canaries).hunt(output) }
@@ -138,15 +154,10 @@ func encodings(w []byte) []form {
 		{"raw bytes", inRaw, string(w)},
 		{"base64 (standard)", inRaw, base64.RawStdEncoding.EncodeToString(group)},
 		{"base64 (URL)", inRaw, base64.RawURLEncoding.EncodeToString(group)},
-		{"UTF-16LE", inRaw, utf16Text(w, binary.LittleEndian)},
-		{"UTF-16BE", inRaw, utf16Text(w, binary.BigEndian)},
 		{"bytes as runes", inRaw, string(runes(w))},
 		{"Go string", inRaw, unquote(strconv.Quote(string(w)))},
 		{"ASCII Go string", inRaw, unquote(strconv.QuoteToASCII(string(w)))},
-		{"JSON string", inRaw, jsonText(w)},
-		{"XML text", inRaw, xmlText(w)},
 		{"HTML text", inRaw, template.HTMLEscapeString(string(w))},
-		{"JavaScript string", inRaw, template.JSEscapeString(string(w))},
 		{"URL query", inRaw, url.QueryEscape(string(w))},
 		{"URL path", inRaw, url.PathEscape(string(w))},
 		{"hexadecimal", inHex, hex.EncodeToString(w)},
@@ -160,21 +171,27 @@ func encodings(w []byte) []form {
 	if sq := squeeze.Replace(string(w)); strings.ContainsFunc(sq, func(r rune) bool { return r < '0' || r > '9' }) && len(sq) >= window-2 {
 		out = append(out, form{"single characters", inSqueezed, sq})
 	}
-	// An expanded AES-256 key starts with the key itself, in words.
-	if len(w) == 8 {
-		be, le := binary.BigEndian, binary.LittleEndian
-		swapped := binary.BigEndian.AppendUint32(nil, le.Uint32(w))
-		swapped = binary.BigEndian.AppendUint32(swapped, le.Uint32(w[4:]))
+	// These lose what isn't UTF-8; nothing but losses would match anything.
+	if strings.Count(string([]rune(string(w))), "\ufffd") <= len(w)/3 {
 		out = append(out,
-			form{"decimal 32-bit words (big endian)", inDecimals, fmt.Sprintf(" %d %d ", be.Uint32(w), be.Uint32(w[4:]))},
-			form{"decimal 32-bit words (little endian)", inDecimals, fmt.Sprintf(" %d %d ", le.Uint32(w), le.Uint32(w[4:]))},
-			form{"decimal 64-bit word (big endian)", inDecimals, fmt.Sprintf(" %d ", be.Uint64(w))},
-			form{"decimal 64-bit word (little endian)", inDecimals, fmt.Sprintf(" %d ", le.Uint64(w))},
-			form{"hexadecimal 32-bit words (little endian)", inHex, hex.EncodeToString(swapped)},
-			form{"hexadecimal 64-bit word (little endian)", inHex, fmt.Sprintf("%016x", le.Uint64(w))},
-		)
+			form{"UTF-16LE", inRaw, utf16Text(w, binary.LittleEndian)},
+			form{"UTF-16BE", inRaw, utf16Text(w, binary.BigEndian)},
+			form{"JSON string", inRaw, jsonText(w)},
+			form{"XML text", inRaw, xmlText(w)},
+			form{"JavaScript string", inRaw, template.JSEscapeString(string(w))})
 	}
-	return out
+	// An expanded AES-256 key starts with the key itself, in words.
+	be, le := binary.BigEndian, binary.LittleEndian
+	swapped := be.AppendUint32(nil, le.Uint32(w))
+	swapped = be.AppendUint32(swapped, le.Uint32(w[4:]))
+	return append(out,
+		form{"decimal 32-bit words (big endian)", inDecimals, fmt.Sprintf(" %d %d ", be.Uint32(w), be.Uint32(w[4:]))},
+		form{"decimal 32-bit words (little endian)", inDecimals, fmt.Sprintf(" %d %d ", le.Uint32(w), le.Uint32(w[4:]))},
+		form{"decimal 64-bit word (big endian)", inDecimals, fmt.Sprintf(" %d ", be.Uint64(w))},
+		form{"decimal 64-bit word (little endian)", inDecimals, fmt.Sprintf(" %d ", le.Uint64(w))},
+		form{"hexadecimal 32-bit words (little endian)", inHex, hex.EncodeToString(swapped)},
+		form{"hexadecimal 64-bit word (little endian)", inHex, fmt.Sprintf("%016x", le.Uint64(w))},
+	)
 }
 
 func each(format string, w []byte) string {

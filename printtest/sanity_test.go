@@ -36,6 +36,7 @@ func (naiveRedacted) MarshalBinary() ([]byte, error) { return []byte("redacted")
 var (
 	naiveSecret = []byte("Naive:secret/0123456789-of-32-by")
 	naiveCanary = bytesCanary("the secret", naiveSecret)
+	naiveHunter = newHunter([]canary{naiveCanary})
 	leaky       = []value{hold("naive text", naiveText(naiveSecret), naiveCanary)}
 )
 
@@ -61,7 +62,7 @@ func TestChannelsAreHunted(t *testing.T) {
 		for _, n := range naives {
 			want := c.reach >= n.reach && !slices.Contains(c.misses, n.name)
 			out := c.send(n.v)
-			if got := hunt(out, []canary{naiveCanary}) != nil; got != want {
+			if got := naiveHunter.hunt(out) != nil; got != want {
 				t.Errorf("%s of %s: caught %t, want %t:\n%.300s", c.name, n.name, got, want, out)
 			}
 		}
@@ -79,7 +80,7 @@ func TestHoldersAreWalked(t *testing.T) {
 		walkers++
 		for _, v := range [][]holder{holders(naive{naiveSecret}), holders(naivePointer{&naiveSecret}), holders(&naive{naiveSecret}), holders(naiveString{string(naiveSecret)})} {
 			for _, h := range v {
-				if out := c.send(h.v); hunt(out, []canary{naiveCanary}) == nil {
+				if out := c.send(h.v); naiveHunter.hunt(out) == nil {
 					t.Errorf("%s: not caught:\n%s", h.name, out)
 				}
 			}
@@ -96,7 +97,7 @@ func TestMethodsAreNotEnough(t *testing.T) {
 	caught := map[string]int{}
 	for _, h := range holders(naiveRedacted{naiveSecret}) {
 		for _, c := range channels() {
-			if hunt(c.send(h.v), []canary{naiveCanary}) != nil {
+			if naiveHunter.hunt(c.send(h.v)) != nil {
 				caught[h.name]++
 			}
 		}
@@ -136,7 +137,7 @@ func TestHunterFindsAESSchedules(t *testing.T) {
 		case slices.Contains(c.misses, "struct{secret []byte}"):
 			continue
 		}
-		if out := c.send(struct{ enc []uint32 }{words}); hunt(out, []canary{naiveCanary}) == nil {
+		if out := c.send(struct{ enc []uint32 }{words}); naiveHunter.hunt(out) == nil {
 			t.Errorf("%s: not caught:\n%.300s", c.name, out)
 		}
 	}
@@ -187,7 +188,7 @@ func TestHunter(t *testing.T) {
 		"other decimals": strings.Repeat("[1 2 3 4 5 6 7 8 9 10] ", 100),
 		"a key":          crypto.Key{}.String(),
 	} {
-		if found := hunt(out, []canary{naiveCanary}); found != nil {
+		if found := naiveHunter.hunt(out); found != nil {
 			t.Errorf("%s: found %v", name, found)
 		}
 	}
