@@ -57,6 +57,9 @@ func FuzzOpen(f *testing.F) {
 		f.Add(g.ciphertext, g.context)
 	}
 	f.Fuzz(func(t *testing.T, ct, context []byte) {
+		if len(ct) > 1000 || len(context) > 1000 {
+			return // the reference is slow, and longer ones have nothing new
+		}
 		before, contextBefore := bytes.Clone(ct), bytes.Clone(context)
 		for _, k := range keys {
 			got, err := k.Open([]byte("dst"), ct, context)

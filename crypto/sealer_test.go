@@ -120,11 +120,11 @@ func TestP3_SaltsAge(t *testing.T) {
 		if got := byKey(); got != first {
 			t.Error("a key doesn't share its salt among calls")
 		}
-		time.Sleep(time.Second - 1)
+		time.Sleep(saltAge - saltSlack - 1)
 		if byKey() != first || bySealer() != first {
 			t.Error("a salt was dropped within its second")
 		}
-		time.Sleep(time.Nanosecond)
+		time.Sleep(saltSlack + 1) // to the second
 		// The sealer still holds a reservation under the old salt.
 		second := bySealer()
 		if second == first {

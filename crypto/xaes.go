@@ -17,6 +17,8 @@ const (
 	// 2^-32. docs/format.md has the derivation.
 	saltMessages = 1024
 	saltAge      = time.Second
+	// The timer that ends a salt has this long to run late.
+	saltSlack = saltAge / 10
 )
 
 // xaes derives subkeys as XAES-256-GCM does (C2SP XAES-256-GCM; NIST SP
@@ -41,13 +43,15 @@ type subkey struct {
 // A writer is a subkey that seals new messages.
 type writer struct {
 	*subkey
-	born time.Time
 	used atomic.Uint32 // messages reserved so far
+	// old is set by a timer: asking the clock for every value would cost as much
+	// as a tenth of sealing it. Timers run on the monotonic clock: steps of the
+	// wall clock don't prolong a salt.
+	old atomic.Bool
 }
 
-// fresh reports whether w may go on sealing. The clock is monotonic: steps of
-// the wall clock don't prolong a salt.
-func (w *writer) fresh() bool { return time.Since(w.born) < saltAge }
+// fresh reports whether w may go on sealing.
+func (w *writer) fresh() bool { return !w.old.Load() }
 
 func newXAES(key []byte) (*xaes, error) {
 	block, err := aes.NewCipher(key)
@@ -128,9 +132,13 @@ func (x *xaes) reserve(n uint32) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{subkey: s, born: time.Now()}
+	w := &writer{subkey: s}
 	w.used.Store(n)
 	x.writing.Store(w)
+	time.AfterFunc(saltAge-saltSlack, func() {
+		w.old.Store(true)
+		x.writing.CompareAndSwap(w, nil) // an idle key keeps no subkey to write with
+	})
 	return w, nil
 }
 
