@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -120,7 +121,12 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	defer cancel()
 	err = store.CompareAndSwap(callCtx, name, 0, Record{Revision: rec.Revision, Data: data})
 	if errors.Is(err, ErrConflict) {
-		return nil, exists()
+		// A store that retries by itself may report a conflict with its own
+		// first attempt; the pin of that ring must not be lost.
+		if _, stored, loadErr := load(ctx, store, name, timeout); loadErr != nil || !bytes.Equal(stored, data) {
+			return nil, exists()
+		}
+		err = nil
 	}
 	if err != nil {
 		return nil, storeError(err)

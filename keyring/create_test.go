@@ -107,6 +107,17 @@ func TestCreateNeverOverwrites(t *testing.T) {
 		t.Errorf("racing Create: %v", err)
 	}
 	store.onLoad = nil
+	// A store that tries again by itself conflicts with its own first attempt.
+	store.onSwap = func(swap func() error) error {
+		if err := swap(); err != nil {
+			return err
+		}
+		return ErrConflict
+	}
+	if _, pin, err := Create(ctx, "retried", store, kms, nil); err != nil || pin.IsZero() {
+		t.Errorf("Create on a store that retries: %v", err)
+	}
+	store.onSwap = nil
 	// What can't be parsed is still there.
 	store.put(t, "odd", Record{1, []byte("not a ring")})
 	if _, _, err := Create(ctx, "odd", store, kms, nil); !errors.Is(err, ErrExists) {
