@@ -1,6 +1,7 @@
 package structseal_test
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 )
@@ -24,6 +25,9 @@ func copyValue(v reflect.Value) reflect.Value {
 	case reflect.Slice:
 		if !v.IsNil() {
 			out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+			if reflect.Copy(out, v); v.Type().Elem().Kind() == reflect.Uint8 {
+				break
+			}
 			for i := range v.Len() {
 				out.Index(i).Set(copyValue(v.Index(i)))
 			}
@@ -52,76 +56,70 @@ func copyValue(v reflect.Value) reflect.Value {
 // difference tells the first place where a and b differ, "" if they are equal.
 // Types with an Equal method (Sealed, time.Time) decide themselves; nil and empty
 // are different.
-func difference(a, b any) string {
-	return differenceAt("", reflect.ValueOf(a), reflect.ValueOf(b))
-}
+func difference(a, b any) string { return differ(reflect.ValueOf(a), reflect.ValueOf(b)) }
 
-func differenceAt(path string, a, b reflect.Value) string {
+func differ(a, b reflect.Value) string {
 	if a.IsValid() != b.IsValid() || a.IsValid() && a.Type() != b.Type() {
-		return fmt.Sprintf("%s: %v and %v", path, a, b)
+		return fmt.Sprintf(": %v and %v", a, b)
 	}
 	if !a.IsValid() {
 		return ""
 	}
-	if equal, ok := a.Type().MethodByName("Equal"); ok && a.Kind() == reflect.Struct && a.CanInterface() &&
-		equal.Type.NumIn() == 2 && equal.Type.In(1) == a.Type() {
-		if !a.Method(equal.Index).Call([]reflect.Value{b})[0].Bool() {
-			return path + ": not Equal"
-		}
-		return ""
-	}
-	switch a.Kind() {
-	case reflect.Pointer, reflect.Interface:
-		if a.IsNil() || b.IsNil() {
-			if a.IsNil() != b.IsNil() {
-				return path + ": one is nil"
+	if a.Kind() == reflect.Struct && a.CanInterface() {
+		if equal, ok := a.Type().MethodByName("Equal"); ok && equal.Type.NumIn() == 2 && equal.Type.In(1) == a.Type() {
+			if !a.Method(equal.Index).Call([]reflect.Value{b})[0].Bool() {
+				return ": not Equal"
 			}
 			return ""
 		}
-		return differenceAt(path, a.Elem(), b.Elem())
-	case reflect.Slice, reflect.Array:
-		if a.Kind() == reflect.Slice && a.IsNil() != b.IsNil() {
-			return path + ": one is nil"
+	}
+	switch a.Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Slice, reflect.Map, reflect.Func:
+		if a.IsNil() != b.IsNil() {
+			return ": one is nil"
 		}
+		if a.IsNil() {
+			return ""
+		}
+	}
+	switch a.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		return differ(a.Elem(), b.Elem())
+	case reflect.Slice, reflect.Array:
 		if a.Len() != b.Len() {
-			return fmt.Sprintf("%s: %d and %d elements", path, a.Len(), b.Len())
+			return fmt.Sprintf(": %d and %d elements", a.Len(), b.Len())
+		}
+		if a.Kind() == reflect.Slice && a.Type().Elem().Kind() == reflect.Uint8 {
+			if !bytes.Equal(a.Bytes(), b.Bytes()) {
+				return fmt.Sprintf(": %x and %x", a.Bytes(), b.Bytes())
+			}
+			return ""
 		}
 		for i := range a.Len() {
-			if d := differenceAt(fmt.Sprintf("%s[%d]", path, i), a.Index(i), b.Index(i)); d != "" {
-				return d
+			if d := differ(a.Index(i), b.Index(i)); d != "" {
+				return fmt.Sprintf("[%d]%s", i, d)
 			}
 		}
 	case reflect.Map:
-		if a.IsNil() != b.IsNil() || a.Len() != b.Len() {
-			return path + ": one is nil, or another length"
+		if a.Len() != b.Len() {
+			return fmt.Sprintf(": %d and %d entries", a.Len(), b.Len())
 		}
 		for it := a.MapRange(); it.Next(); {
-			at := fmt.Sprintf("%s{%v}", path, it.Key())
-			other := b.MapIndex(it.Key())
-			if !other.IsValid() {
-				return at + ": missing"
-			}
-			if d := differenceAt(at, it.Value(), other); d != "" {
-				return d
+			if d := differ(it.Value(), b.MapIndex(it.Key())); d != "" {
+				return fmt.Sprintf("{%v}%s", it.Key(), d)
 			}
 		}
 	case reflect.Struct:
 		for i := range a.NumField() {
-			if d := differenceAt(path+"."+a.Type().Field(i).Name, a.Field(i), b.Field(i)); d != "" {
-				return d
+			if d := differ(a.Field(i), b.Field(i)); d != "" {
+				return "." + a.Type().Field(i).Name + d
 			}
 		}
-	case reflect.String:
-		if a.String() != b.String() {
-			return fmt.Sprintf("%s: %q and %q", path, a.String(), b.String())
-		}
 	case reflect.Func:
-		if !a.IsNil() || !b.IsNil() {
-			return path + ": functions"
-		}
+		return ": functions"
 	default:
 		if !a.Equal(b) {
-			return fmt.Sprintf("%s: %v and %v", path, a, b)
+			return fmt.Sprintf(": %v and %v", a, b)
 		}
 	}
 	return ""
