@@ -47,11 +47,20 @@ type writer struct {
 	// old is set by a timer: asking the clock for every value would cost as much
 	// as a tenth of sealing it. Timers run on the monotonic clock: steps of the
 	// wall clock don't prolong a salt.
-	old atomic.Bool
+	old   atomic.Bool
+	timer *time.Timer
 }
 
 // fresh reports whether w may go on sealing.
 func (w *writer) fresh() bool { return !w.old.Load() }
+
+// retire ends w for those who hold a reservation, too.
+func (w *writer) retire() {
+	if w != nil {
+		w.timer.Stop() // which would keep w in memory
+		w.old.Store(true)
+	}
+}
 
 func newXAES(key []byte) (*xaes, error) {
 	block, err := aes.NewCipher(key)
@@ -134,11 +143,11 @@ func (x *xaes) reserve(n uint32) (*writer, error) {
 	}
 	w := &writer{subkey: s}
 	w.used.Store(n)
-	x.writing.Store(w)
-	time.AfterFunc(saltAge-saltSlack, func() {
+	w.timer = time.AfterFunc(saltAge-saltSlack, func() {
 		w.old.Store(true)
 		x.writing.CompareAndSwap(w, nil) // an idle key keeps no subkey to write with
 	})
+	x.writing.Swap(w).retire()
 	return w, nil
 }
 
@@ -147,6 +156,6 @@ func (x *xaes) wipe() {
 	clear(x.k1[:])
 	x.block = nil
 	x.mu.Unlock()
-	x.writing.Store(nil)
+	x.writing.Swap(nil).retire()
 	x.reads.drop()
 }
