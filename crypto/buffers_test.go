@@ -198,6 +198,33 @@ func TestOpenAnyOverlap(t *testing.T) {
 	})
 }
 
+// The context may even be a part of the ciphertext: AES-GCM's ciphertext, other
+// than its tag, doesn't depend on it.
+func TestOpenContextInsideCiphertext(t *testing.T) {
+	for s := Default; s <= Compact; s++ {
+		k := newKey(t, s, 1, testSecret(s))
+		salt, nonce, plaintext := make([]byte, 12), make([]byte, 12), stream("value", 30)
+		ct := refSeal(s, 1, testSecret(s), salt, nonce, plaintext, nil)
+		for from := range len(ct) - 16 {
+			for _, n := range []int{1, 5, 16} {
+				to := min(from+n, len(ct)-16)
+				sealed := refSeal(s, 1, testSecret(s), salt, nonce, plaintext, ct[from:to])
+				for at := range len(sealed) {
+					mem := bytes.Clone(sealed)
+					context := mem[from:to]
+					out, err := k.Open(mem[at:at], mem, context)
+					if err != nil || !bytes.Equal(out, plaintext) {
+						t.Fatalf("%s: context at %d, dst at %d: %x, %v", s, from, at, out, err)
+					}
+					if !bytes.Equal(context, ct[from:to]) {
+						t.Fatalf("%s: context at %d, dst at %d: context was changed", s, from, at)
+					}
+				}
+			}
+		}
+	}
+}
+
 // OpenInPlace gives a part of the ciphertext; on failure no plaintext is left.
 func TestOpenInPlaceOnly(t *testing.T) {
 	eachSuite(t, func(t *testing.T, k *Key) {
