@@ -34,6 +34,16 @@ func TestOpenIsCheap(t *testing.T) {
 	if store.loads.Load() != 1 || kms.unwraps.Load() != 2 {
 		t.Errorf("after Primary: %d loads, %d unwraps", store.loads.Load(), kms.unwraps.Load())
 	}
+	// Ids that are known, cold or of another purpose, and id 0, don't make a read.
+	for _, k := range again.Keys() {
+		for _, p := range []Purpose{Data, SubjectWrap} {
+			again.Key(ctx, p, k.ID)
+		}
+	}
+	again.Key(ctx, Data, 0)
+	if store.loads.Load() != 1 || kms.unwraps.Load() != 6 {
+		t.Errorf("after every key: %d loads, %d unwraps", store.loads.Load(), kms.unwraps.Load())
+	}
 }
 
 func TestOpenNeedsAPin(t *testing.T) {
