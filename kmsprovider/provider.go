@@ -2,10 +2,10 @@ package kmsprovider
 
 import (
 	"context"
-	"encoding/binary"
 	"maps"
-	"math"
 	"slices"
+
+	"github.com/structseal/structseal/internal/aad"
 )
 
 // A Provider wraps keys with a key-encryption key (KEK) that never leaves it.
@@ -37,23 +37,14 @@ type Context map[string]string
 const Magic = "structseal/v1/kek"
 
 // AAD returns the canonical encoding of c: [Magic], the number of entries, and
-// then, sorted by key, each key and value with its length (numbers are 32-bit
-// big endian). Different contexts have different encodings; nil and the empty
-// context are the same.
+// then, sorted by key, each key and value with its length (numbers are LEB128, as
+// in docs/format.md). Different contexts have different encodings; nil and the
+// empty context are the same.
 func (c Context) AAD() []byte {
-	out := binary.BigEndian.AppendUint32([]byte(Magic), uint32(len(c)))
+	out := aad.AppendCount([]byte(Magic), len(c))
 	for _, k := range slices.Sorted(maps.Keys(c)) {
-		out = appendString(out, k)
-		out = appendString(out, c[k])
+		out = aad.AppendString(out, k)
+		out = aad.AppendString(out, c[k])
 	}
 	return out
-}
-
-// appendString appends s with its length. Contexts are short; one of 4 GiB would
-// make the encoding ambiguous.
-func appendString(dst []byte, s string) []byte {
-	if uint64(len(s)) > math.MaxUint32 {
-		panic("kmsprovider: a context part is 4 GiB or longer")
-	}
-	return append(binary.BigEndian.AppendUint32(dst, uint32(len(s))), s...)
 }

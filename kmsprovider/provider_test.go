@@ -47,7 +47,7 @@ func TestAADIsInjective(t *testing.T) {
 
 func TestAADBytes(t *testing.T) {
 	got := hex.EncodeToString(Context{"b": "", "a": "xy"}.AAD())
-	want := hex.EncodeToString([]byte("structseal/v1/kek")) + "00000002" + "0000000161" + "000000027879" + "0000000162" + "00000000"
+	want := hex.EncodeToString([]byte("structseal/v1/kek")) + "02" + "0161" + "027879" + "0162" + "00"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
