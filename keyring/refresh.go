@@ -8,9 +8,14 @@ import (
 	"time"
 )
 
-// unknownInterval is how often unknown key ids may make a ring look into its
-// store: ids in ciphertexts are under the control of whoever writes the rows.
-const unknownInterval = time.Second
+// Unknown key ids make a ring look into its store: another process may have
+// rotated. Ids in ciphertexts are under the control of whoever writes the rows,
+// so a ring looks once per interval in the long run. The burst keeps a few
+// made-up ids, or a few rotations in a row, from hiding a key that is new.
+const (
+	unknownInterval = time.Second
+	unknownBurst    = 8
+)
 
 // Refresh reads the ring's record and takes over what changed, in one step. Keys
 // that are unwrapped stay so. On error nothing changes.
@@ -112,39 +117,49 @@ func (r *Keyring) adopt(rec *record, data []byte) (*snapshot, error) {
 	return next, nil
 }
 
-// limiter lets one refresh run per interval, for all callers together.
+// limiter lets one refresh run at a time, unknownBurst at once, and then one per
+// interval, for all callers together.
 type limiter struct {
 	flight flight
 
-	mu   sync.Mutex
-	last time.Time // monotonic; when the last refresh ended
-	err  error     // what it ended with
+	mu    sync.Mutex
+	spent int       // of the burst
+	since time.Time // monotonic; when spent was last brought up to date
+	err   error     // what the last refresh ended with
 }
 
-// recent reports whether a refresh ended within the interval, and how.
-func (l *limiter) recent() (bool, error) {
+// exhausted reports whether no refresh may run now, and how the last one ended.
+func (l *limiter) exhausted() (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.last.IsZero() && time.Since(l.last) < unknownInterval, l.err
+	if n := time.Since(l.since) / unknownInterval; l.spent > 0 && n > 0 {
+		l.spent -= min(l.spent, int(min(n, unknownBurst)))
+		l.since = l.since.Add(n * unknownInterval)
+	}
+	return l.spent >= unknownBurst, l.err
 }
 
 func (l *limiter) ended(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last, l.err = time.Now(), err
+	if l.spent == 0 {
+		l.since = time.Now()
+	}
+	l.spent++
+	l.err = err
 }
 
 // refreshUnknown looks into the store because a key id is unknown, unless that
-// was done within the interval. It returns nil when the live snapshot is as
+// was done often enough of late. It returns nil when the live snapshot is as
 // fresh as it may be.
 func (r *Keyring) refreshUnknown(ctx context.Context) error {
 	c := r.core()
 	l := &c.unknown
-	if recent, err := l.recent(); recent {
+	if exhausted, err := l.exhausted(); exhausted {
 		return err
 	}
 	return l.flight.do(ctx, c.timeout, func(ctx context.Context) error {
-		if recent, err := l.recent(); recent {
+		if exhausted, err := l.exhausted(); exhausted {
 			return err
 		}
 		err := r.refresh(ctx)

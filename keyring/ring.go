@@ -72,11 +72,11 @@ func (r *Keyring) Primary(ctx context.Context, p Purpose) (*crypto.Key, error) {
 // pending, primary or enabled. Other than that it is like Primary.
 //
 // An id that the ring doesn't have makes it look into the store, because
-// another process may have rotated: at most once a second for the whole ring,
-// however many ids are asked for, so that ciphertexts with made-up ids don't
-// become a storm at the store. In between, and for ids of another purpose, the
-// answer is ErrUnknownKey at once; or ErrUnavailable, if the last look failed
-// and so nobody knows.
+// another process may have rotated: for the whole ring at most once a second,
+// after a burst of eight, however many ids are asked for, so that ciphertexts
+// with made-up ids don't become a storm at the store. In between, and for ids of
+// another purpose, the answer is ErrUnknownKey at once; or ErrUnavailable, if the
+// last look failed and so nobody knows.
 //
 // Errors: ErrUnknownKey (also a crypto.ErrUnknownKey), ErrKeyDisabled,
 // ErrKeyDestroyed, and those of Primary.
