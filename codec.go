@@ -85,7 +85,7 @@ func newCodec(t reflect.Type) (*codec, error) {
 	case reflect.Float32, reflect.Float64:
 		return &codec{appendFloat, parseFloat}, nil
 	}
-	if err := lossless(t, nil); err != nil {
+	if err := lossless(t, map[reflect.Type]bool{}); err != nil {
 		return nil, err
 	}
 	if reachesTime(t, map[reflect.Type]bool{}) {
@@ -102,13 +102,11 @@ func marshals(t, marshaler, unmarshaler reflect.Type) bool {
 }
 
 // lossless reports what of t JSON would drop or change.
-func lossless(t reflect.Type, seen []reflect.Type) error {
-	for _, s := range seen {
-		if s == t {
-			return nil
-		}
+func lossless(t reflect.Type, seen map[reflect.Type]bool) error {
+	if seen[t] {
+		return nil
 	}
-	seen = append(seen, t)
+	seen[t] = true
 	if t == timeType || marshals(t, textMarshalerType, textUnmarshalerType) || marshals(t, jsonMarshalerType, jsonUnmarshalerType) {
 		return nil
 	}
@@ -126,7 +124,7 @@ func lossless(t reflect.Type, seen []reflect.Type) error {
 		}
 		return lossless(t.Elem(), seen)
 	case reflect.Struct:
-		return losslessStruct(t, seen)
+		return losslessFields(t, nil, map[string]string{}, seen)
 	case reflect.Interface:
 		return fmt.Errorf("%s would come back as another type; use a concrete type or json.RawMessage", t)
 	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer, reflect.Uintptr:
@@ -135,13 +133,11 @@ func lossless(t reflect.Type, seen []reflect.Type) error {
 	return nil
 }
 
-func losslessStruct(t reflect.Type, seen []reflect.Type) error {
-	return losslessFields(t, map[string]string{}, seen)
-}
-
-// losslessFields goes through what JSON writes for t. It promotes the fields of
-// embedded structs, and of two fields with one name it drops one or both.
-func losslessFields(t reflect.Type, names map[string]string, seen []reflect.Type) error {
+// losslessFields goes through what JSON writes for t, which is embedded in outer.
+// It promotes the fields of embedded structs, and of two fields with one name it
+// drops one or both.
+func losslessFields(t reflect.Type, outer []reflect.Type, names map[string]string, seen map[reflect.Type]bool) error {
+	outer = append(outer, t)
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -157,10 +153,10 @@ func losslessFields(t reflect.Type, names map[string]string, seen []reflect.Type
 			return fmt.Errorf("%s.%s is json:\"-\" and would be lost", t, f.Name)
 		case !f.IsExported() && !(promotes && embedded == f.Type):
 			return fmt.Errorf("%s.%s is unexported and would be lost; give %s MarshalText or MarshalJSON methods, or seal an exported form of it", t, f.Name, t)
-		case promotes && slices.Contains(seen, embedded):
+		case promotes && slices.Contains(outer, embedded):
 			return fmt.Errorf("%s embeds itself and would be lost", embedded)
 		case promotes:
-			if err := losslessFields(embedded, names, append(seen, embedded)); err != nil {
+			if err := losslessFields(embedded, outer, names, seen); err != nil {
 				return err
 			}
 			continue
