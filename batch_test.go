@@ -1,0 +1,393 @@
+package structseal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/structseal/structseal"
+	"github.com/structseal/structseal/keyring"
+)
+
+type page struct {
+	_    structseal.Record `seal:"page"`
+	ID   int               `seal:"id,bind"`
+	Text string            `seal:"text"`
+	List []string          `seal:"list"`
+}
+
+func pages(n int) []page {
+	vs := make([]page, n)
+	for i := range vs {
+		vs[i] = page{ID: i + 1, Text: fmt.Sprint("text ", i), List: []string{"a", fmt.Sprint(i)}}
+	}
+	return vs
+}
+
+// input yields copies of vs through one variable, as Rows.Scan does, and counts
+// how many were read.
+func input(vs []page, read *int) iter.Seq2[page, error] {
+	return func(yield func(page, error) bool) {
+		var row page
+		for _, v := range vs {
+			row = v
+			*read++
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+func TestBatchAll(t *testing.T) {
+	ring := fixedRing(t, "r")
+	ctx := t.Context()
+	for _, n := range []int{0, 1, 15, 16, 17, 33, 10_000} {
+		vs := pages(n)
+		rows := must(structseal.EncryptAll(ctx, ring, vs))(t)
+		if d := difference(vs, pages(n)); d != "" {
+			t.Fatalf("%d: the input was changed: %s", n, d)
+		}
+		for i := range rows {
+			if rows[i].ID != i+1 || !strings.HasPrefix(rows[i].Text, "s1.") {
+				t.Fatalf("%d: record %d: %+v", n, i, rows[i])
+			}
+		}
+		back := must(structseal.DecryptAll(ctx, ring, rows))(t)
+		if d := difference(back, vs); d != "" {
+			t.Fatalf("%d: %s", n, d)
+		}
+	}
+	if out, err := structseal.EncryptAll[page](ctx, ring, nil); out != nil || err != nil {
+		t.Errorf("nil: %v, %v", out, err)
+	}
+	pointers := []*page{{ID: 1, Text: "a"}, {ID: 2, Text: "b"}}
+	rows := must(structseal.EncryptAll(ctx, ring, pointers))(t)
+	if rows[0] == pointers[0] || pointers[1].Text != "b" {
+		t.Error("pointers are shared, or what they point to was changed")
+	}
+	if back := must(structseal.DecryptAll(ctx, ring, rows))(t); back[1].Text != "b" {
+		t.Errorf("%+v", back[1])
+	}
+	mixed := must(structseal.EncryptAll(ctx, ring, []any{page{ID: 1, Text: "a"}, &moveNoted{ID: "x", A: "b"}}))(t)
+	if !strings.HasPrefix(mixed[1].(*moveNoted).A, "s1.") {
+		t.Errorf("%+v", mixed[1])
+	}
+	_, err := structseal.EncryptAll(ctx, ring, []*page{{ID: 1}, nil})
+	wantErr(t, "a nil pointer", err, structseal.ErrInvalidArgument)
+}
+
+type moveNoted struct {
+	_  structseal.Record `seal:"noted"`
+	ID string            `seal:"id,bind"`
+	A  string            `seal:"a"`
+}
+
+// TestBatchErrors: the first bad record is the one that is told, whichever core
+// met its error first; OnError decides.
+func TestBatchErrors(t *testing.T) {
+	ring := fixedRing(t, "r")
+	ctx := t.Context()
+	for range 20 {
+		vs := pages(400)
+		for _, bad := range []int{399, 390, 137, 138} {
+			vs[bad].ID = 0
+		}
+		out, err := structseal.EncryptAll(ctx, ring, vs)
+		var re *structseal.RecordError
+		if out != nil || !errors.As(err, &re) || re.Index != 137 || !errors.Is(err, structseal.ErrUnbound) {
+			t.Fatalf("%d records, %v", len(out), err)
+		}
+		var asked []int
+		out, err = structseal.EncryptAll(ctx, ring, vs, structseal.OnError(func(i int, err error) error {
+			wantErr(t, "OnError", err, structseal.ErrUnbound)
+			asked = append(asked, i)
+			return nil
+		}))
+		if err != nil || fmt.Sprint(asked) != "[137 138 390 399]" || len(out) != 400 {
+			t.Fatalf("asked for %v: %v", asked, err)
+		}
+		if difference(out[138], page{}) != "" || out[139].ID != 140 || !strings.HasPrefix(out[398].Text, "s1.") {
+			t.Fatal("a bad record isn't zero, or a good one is missing")
+		}
+		stop := errors.New("stop")
+		asked = nil
+		out, err = structseal.EncryptAll(ctx, ring, vs, structseal.OnError(func(i int, err error) error {
+			if asked = append(asked, i); i == 138 {
+				return stop
+			}
+			return nil
+		}))
+		if out != nil || err != stop || len(asked) != 2 {
+			t.Fatalf("stopped: %v, %v", asked, err)
+		}
+	}
+}
+
+func TestBatchSeq(t *testing.T) {
+	ring := fixedRing(t, "r")
+	ctx := t.Context()
+	const n = 10_000
+	vs := pages(n)
+	read, i := 0, 0
+	ahead := 0
+	for row, err := range structseal.DecryptSeq(ctx, ring, structseal.EncryptSeq(ctx, ring, input(vs, &read))) {
+		if err != nil || difference(row, vs[i]) != "" {
+			t.Fatalf("record %d: %+v, %v", i, row, err)
+		}
+		if i++; i == 1 && read != 1 {
+			t.Errorf("the first result comes after %d records were read", read)
+		}
+		ahead = max(ahead, read-i)
+	}
+	if i != n || read != n {
+		t.Errorf("%d records of %d read", i, read)
+	}
+	if ahead > 2*512 { // of both sequences
+		t.Errorf("%d records were read ahead", ahead)
+	}
+	if d := difference(vs, pages(n)); d != "" {
+		t.Errorf("the input was changed: %s", d)
+	}
+
+	// A consumer that leaves stops the input.
+	read, i = 0, 0
+	seq := structseal.EncryptSeq(ctx, ring, input(vs, &read))
+	for range seq {
+		if i++; i == 100 {
+			break
+		}
+	}
+	if read > 100+512 {
+		t.Errorf("%d records were read", read)
+	}
+	// And it may be used again.
+	for row, err := range seq {
+		if row.ID != 1 || err != nil {
+			t.Errorf("again: %+v, %v", row, err)
+		}
+		break
+	}
+	// Pointers are not read ahead: the input may reuse what they point to.
+	read, i = 0, 0
+	reused := func(yield func(*page, error) bool) {
+		var row page
+		for _, v := range vs[:50] {
+			row = v
+			if read++; !yield(&row, nil) {
+				return
+			}
+		}
+	}
+	for row, err := range structseal.EncryptSeq(ctx, ring, reused) {
+		if err != nil || row.ID != i+1 || read != i+1 || !strings.HasPrefix(row.Text, "s1.") {
+			t.Fatalf("pointer %d: %+v, %v (%d read)", i, row, err, read)
+		}
+		i++
+	}
+	for _, err := range structseal.EncryptSeq[page](ctx, ring, nil) {
+		wantErr(t, "a nil sequence", err, structseal.ErrInvalidArgument)
+	}
+	for _, err := range structseal.EncryptSeq(ctx, ring, func(yield func(struct{ A string }, error) bool) {
+		t.Error("data moved before the tags were checked")
+	}) {
+		wantErr(t, "no tags", err, structseal.ErrNoFields)
+	}
+}
+
+func TestBatchSeqErrors(t *testing.T) {
+	ring := fixedRing(t, "r")
+	ctx := t.Context()
+	broken := errors.New("connection lost")
+	vs := pages(100)
+	vs[40].ID = 0
+	source := func(yield func(page, error) bool) {
+		for i, v := range vs {
+			var err error
+			if i == 60 {
+				err = broken
+			}
+			if !yield(v, err) {
+				return
+			}
+		}
+	}
+	collect := func(seq iter.Seq2[page, error]) (ids []int, errs []error) {
+		for row, err := range seq {
+			if err != nil {
+				if difference(row, page{}) != "" {
+					t.Errorf("a record with an error: %+v", row)
+				}
+				errs = append(errs, err)
+				continue
+			}
+			ids = append(ids, row.ID)
+		}
+		return ids, errs
+	}
+	var re *structseal.RecordError
+	ids, errs := collect(structseal.EncryptSeq(ctx, ring, source))
+	if len(ids) != 40 || len(errs) != 1 || !errors.As(errs[0], &re) || re.Index != 40 || !errors.Is(errs[0], structseal.ErrUnbound) {
+		t.Errorf("%d records, %v", len(ids), errs)
+	}
+	var asked []int
+	skip := structseal.OnError(func(i int, err error) error { asked = append(asked, i); return nil })
+	ids, errs = collect(structseal.EncryptSeq(ctx, ring, source, skip))
+	if len(ids) != 98 || len(errs) != 0 || fmt.Sprint(asked) != "[40 60]" || ids[40] != 42 || ids[59] != 62 {
+		t.Errorf("left out: %d records, %v, asked for %v", len(ids), errs, asked)
+	}
+	stop := structseal.OnError(func(i int, err error) error {
+		if i == 60 {
+			return fmt.Errorf("no: %w", err)
+		}
+		return nil
+	})
+	ids, errs = collect(structseal.EncryptSeq(ctx, ring, source, stop))
+	if len(ids) != 59 || len(errs) != 1 || !errors.Is(errs[0], broken) {
+		t.Errorf("stopped: %d records, %v", len(ids), errs)
+	}
+}
+
+// bomb is a value whose marshaler does what tests of others do.
+type bomb struct{ Kind string }
+
+func (b bomb) MarshalText() ([]byte, error) {
+	switch b.Kind {
+	case "panic":
+		panic("bomb")
+	case "goexit":
+		runtime.Goexit()
+	}
+	return []byte(b.Kind), nil
+}
+func (b *bomb) UnmarshalText(text []byte) error { b.Kind = string(text); return nil }
+
+// TestBatchPanics: a panic of the caller's marshaler comes out in the caller's
+// goroutine, all workers have ended, and no plaintext passes for sealed.
+func TestBatchPanics(t *testing.T) {
+	ring := fixedRing(t, "r")
+	for _, kind := range []string{"panic", "goexit"} {
+		vs := make([]sealedOne[bomb], 200)
+		for i := range vs {
+			vs[i] = sealedOne[bomb]{ID: i + 1, V: structseal.Of(bomb{"quiet"})}
+		}
+		vs[100].V = structseal.Of(bomb{kind})
+		for name, verb := range map[string]func(){
+			"EncryptAll": func() { structseal.EncryptAll(t.Context(), ring, vs) },
+			"EncryptSeq": func() {
+				for range structseal.EncryptSeq(t.Context(), ring, func(yield func(sealedOne[bomb], error) bool) {
+					for _, v := range vs {
+						if !yield(v, nil) {
+							return
+						}
+					}
+				}) {
+				}
+			},
+		} {
+			done, returned, panicked := make(chan struct{}), false, any(nil)
+			go func() { // a Goexit may end the goroutine of the verb itself
+				defer close(done)
+				defer func() { panicked = recover() }()
+				verb()
+				returned = true
+			}()
+			<-done
+			if returned || kind == "panic" && panicked != "bomb" {
+				t.Errorf("%s, %s: returned %t, panicked with %v", name, kind, returned, panicked)
+			}
+		}
+	}
+	// What was in the middle of a record isn't in the way of the next.
+	if _, err := structseal.EncryptAll(t.Context(), ring, pages(100)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBatchGoroutines: nothing runs on when a verb has returned, whatever ended
+// it. In a bubble a goroutine that is left is a deadlock.
+func TestBatchGoroutines(t *testing.T) {
+	vs := pages(500)
+	vs[300].ID = 0
+	synctest.Test(t, func(t *testing.T) {
+		ring := fixedRing(t, "r")
+		if _, err := structseal.EncryptAll(t.Context(), ring, vs); err == nil {
+			t.Error("no error")
+		}
+		n := 0
+		for range structseal.EncryptSeq(t.Context(), ring, input(vs, new(int))) {
+			if n++; n == 77 {
+				break
+			}
+		}
+		next, stop := iter.Pull2(structseal.EncryptSeq(t.Context(), ring, input(vs, new(int))))
+		next()
+		stop()
+	})
+}
+
+// TestBatchCancel: cancelling in the middle ends a batch with the context's error.
+func TestBatchCancel(t *testing.T) {
+	ring := fixedRing(t, "r")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n := 0
+	var last error
+	for row, err := range structseal.EncryptSeq(ctx, ring, input(pages(5_000), new(int))) {
+		if n++; n == 1_000 {
+			cancel()
+		}
+		if last = err; err == nil && !strings.HasPrefix(row.Text, "s1.") {
+			t.Fatal("not sealed")
+		}
+	}
+	var re *structseal.RecordError
+	wantErr(t, "cancelled", last, context.Canceled)
+	if !errors.As(last, &re) || re.Index != n-1 || n < 1_000 || n > 1_000+512 {
+		t.Errorf("ended after %d records: %v", n, last)
+	}
+	_, err := structseal.EncryptAll(ctx, ring, pages(100))
+	wantErr(t, "cancelled before", err, context.Canceled)
+}
+
+// TestConcurrent uses one ring, one value and the pooled state from many
+// goroutines; run with -race.
+func TestConcurrent(t *testing.T) {
+	ring := fixedRing(t, "r")
+	v := newWide()
+	row := must(structseal.Encrypt(t.Context(), ring, v))(t)
+	bad := row
+	bad.Last = row.Text
+	t.Run("group", func(t *testing.T) {
+		for g := range 8 {
+			t.Run(fmt.Sprint(g), func(t *testing.T) {
+				t.Parallel()
+				for range 40 {
+					out := must(structseal.Encrypt(t.Context(), ring, v))(t)
+					if _, err := structseal.Decrypt(t.Context(), ring, bad); err == nil {
+						t.Fatal("no error")
+					}
+					if _, err := structseal.Encrypt(t.Context(), ring, row); err == nil {
+						t.Fatal("no error")
+					}
+					for _, in := range []wide{out, row} {
+						if d := difference(must(structseal.Decrypt(t.Context(), ring, in))(t), v); d != "" {
+							t.Fatal(d)
+						}
+					}
+					if g == 0 {
+						must(ring.Rotate(t.Context(), keyring.Data, nil))(t)
+					}
+				}
+			})
+		}
+	})
+	if d := difference(v, newWide()); d != "" {
+		t.Error(d)
+	}
+}

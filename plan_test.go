@@ -1,0 +1,155 @@
+package structseal
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"testing"
+
+	"github.com/structseal/structseal/internal/aad"
+)
+
+// TestPlanOnce: a type is compiled once, whoever comes first, and its errors are
+// kept as well.
+func TestPlanOnce(t *testing.T) {
+	for round := range 50 {
+		good := structOf(str, fmt.Sprintf(`seal:"x%d"`, round))
+		bad := structOf(str, fmt.Sprintf(`seal:"x%d,bnid"`, round))
+		var wg sync.WaitGroup
+		plans := make([]*plan, 8)
+		errs := make([]error, 8)
+		for i := range plans {
+			wg.Go(func() {
+				plans[i], _ = planOf(good)
+				_, errs[i] = planOf(bad)
+			})
+		}
+		wg.Wait()
+		for i := range plans {
+			if plans[i] == nil || plans[i] != plans[0] || errs[i] == nil || errs[i] != errs[0] {
+				t.Fatalf("plan %d: %p and %p, %v and %v", i, plans[i], plans[0], errs[i], errs[0])
+			}
+		}
+	}
+}
+
+// Each type refers to the one below twice.
+type (
+	twice[T any] struct {
+		A *T
+		B []T
+	}
+	twice4[T any]  = twice[twice[twice[twice[T]]]]
+	twice16[T any] = twice4[twice4[twice4[twice4[T]]]]
+	twice32[T any] = twice16[twice16[T]]
+)
+
+// TestPlanOfManyTypes: types that refer to each other all over are looked at
+// once each. Along every path it would take 2^32 steps.
+func TestPlanOfManyTypes(t *testing.T) {
+	for _, typ := range []reflect.Type{
+		structOf(reflect.TypeFor[twice32[int]](), `json:"x"`),
+		structOf(reflect.TypeFor[Sealed[twice32[int]]](), `seal:"x"`),
+	} {
+		if _, err := planOf(typ); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestPlanKeepsOffsets: what an embedded struct has is found where it lies.
+func TestPlanKeepsOffsets(t *testing.T) {
+	type Deep struct {
+		Pad byte
+		ID  uint8  `seal:"id,bind"`
+		B   []byte `seal:"b"`
+	}
+	type Embedded struct {
+		Pad [3]byte
+		Deep
+	}
+	type rec struct {
+		Pad byte
+		_   Record `seal:"rec"`
+		Embedded
+		A string `seal:"a"`
+	}
+	p, err := planOf(reflect.TypeFor[rec]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v rec
+	want := map[string]uintptr{"id": 0, "b": 0, "a": 0}
+	for label, name := range map[string]string{"id": "ID", "b": "B", "a": "A"} {
+		f, _ := reflect.TypeOf(v).FieldByName(name)
+		off := uintptr(0)
+		typ := reflect.TypeOf(v)
+		for _, i := range f.Index {
+			off += typ.Field(i).Offset
+			typ = typ.Field(i).Type
+		}
+		want[label] = off
+	}
+	got := map[string]uintptr{p.binds[0].label: p.binds[0].offset}
+	for _, f := range p.fields {
+		got[f.label] = f.offset
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("offsets %v, want %v", got, want)
+	}
+}
+
+// TestPathText: what errors show of a place, without map keys.
+func TestPathText(t *testing.T) {
+	path := aad.AppendString(nil, "customer")
+	path = aad.AppendCount(path, 5)
+	path = aad.AppendLabel(path, "lines")
+	path = aad.AppendIndex(path, 300, 70_000)
+	path = aad.AppendLabel(path, "notes")
+	path = aad.AppendKey(path, "ada@example.net")
+	path = aad.AppendLabel(path, "x")
+	if got := pathText(path); got != "customer.lines[300/70000].notes{}.x" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestRelease: what goes back to the pool holds no value and no pointer.
+func TestRelease(t *testing.T) {
+	j := newJob(t.Context(), nil, "test", &noOptions)
+	secret := []byte("secret")
+	j.text = append(j.text, secret...)
+	j.keepFrame(append(make([]byte, 0, 64), secret...))
+	s := "secret"
+	j.items = append(j.items, item{f: &field{}, path: secret})
+	j.maps = append(j.maps, pendingMap{m: reflect.ValueOf(map[string]string{"k": s})})
+	j.seen = map[visit]struct{}{{nil, str}: {}}
+	text, frame, items, maps := j.text, j.frame, j.items, j.maps
+	j.release()
+	for _, b := range [][]byte{text, frame} {
+		if !allZero(b[:cap(b)]) {
+			t.Errorf("%q is left", b)
+		}
+	}
+	if items[0].f != nil || items[0].path != nil || maps[0].m.IsValid() || len(j.seen) != 0 || j.ctx != nil || j.opt != nil || j.ring != nil || j.depth != 0 {
+		t.Error("pointers are left")
+	}
+}
+
+// TestErrorsAreLocated: errors name the type and the field, and wrap.
+func TestErrorsAreLocated(t *testing.T) {
+	inner := errors.New("cause")
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&FieldError{Op: "decrypt", Type: "main.T", Field: "F", Label: "t.f", KeyID: 0xab, Err: inner}, "structseal: decrypt main.T.F (t.f): key 000000ab: cause"},
+		{&FieldError{Op: "encrypt", Type: "main.T", Err: inner}, "structseal: encrypt main.T: cause"},
+		{&TagError{Type: "main.T", Field: "F", Tag: `seal:"x"`, Reason: "why", Err: inner}, "structseal: main.T.F `seal:\"x\"`: why"},
+		{&RecordError{Index: 3, Err: inner}, "record 3: cause"},
+	} {
+		if c.err.Error() != c.want || !errors.Is(c.err, inner) {
+			t.Errorf("%q, want %q", c.err, c.want)
+		}
+	}
+}
