@@ -197,7 +197,7 @@ func TestP11_ModeMakesItsNonces(t *testing.T) {
 				nonces[nonce] = true
 			}
 		}
-		if sealer.r.random != [sealerNonces * nonceSize]byte{} {
+		if sealer.r().random != [sealerNonces * nonceSize]byte{} {
 			t.Errorf("%s: the sealer drew nonces of its own", s)
 		}
 	}

@@ -21,6 +21,10 @@ type Key struct {
 	// fields by reflection (spew, kr/pretty, failing assertions) follow
 	// pointers into the key bytes, but can't look into a function.
 	state func() *keyState
+	// A struct of one pointer-shaped word is stored in an interface as that
+	// word. Some of those printers mistake it for an address, and the program
+	// dies. Two words are safe.
+	_ int
 }
 
 type keyState struct {
@@ -133,11 +137,14 @@ func (k *Key) Wipe() {
 	st.secret = nil
 }
 
-// Secret returns a copy of the key bytes. Its argument can't be made outside
-// this module; see package insecuretink for the way to export keys.
+// Secret returns a copy of the key bytes. Only packages of this module get a
+// Token that works; see package insecuretink for the way to export keys.
 //
-// Errors: ErrWiped.
-func (k *Key) Secret(secretaccess.Token) ([]byte, error) {
+// Errors: ErrWiped; ErrInvalidKey for a Token that doesn't work.
+func (k *Key) Secret(t secretaccess.Token) ([]byte, error) {
+	if !t.Valid() {
+		return nil, fmt.Errorf("crypto: %w: its bytes are for packages of this module", ErrInvalidKey)
+	}
 	st := k.load()
 	if st == nil {
 		return nil, ErrWiped

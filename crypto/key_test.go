@@ -107,7 +107,7 @@ func TestKeyCopiesSecret(t *testing.T) {
 		before := mustSeal(t, k, []byte("value"), nil)
 		clear(mine)
 		for range 2 {
-			out, err := k.Secret(secretaccess.Token{})
+			out, err := k.Secret(secretaccess.Grant())
 			if err != nil || !bytes.Equal(out, secret) {
 				t.Fatalf("secret is %x, %v", out, err)
 			}
@@ -157,7 +157,7 @@ func TestZeroKey(t *testing.T) {
 		if _, err := k.Open(nil, make([]byte, 100), nil); !errors.Is(err, ErrWiped) {
 			t.Errorf("Open: %v", err)
 		}
-		if _, err := k.Secret(secretaccess.Token{}); !errors.Is(err, ErrWiped) {
+		if _, err := k.Secret(secretaccess.Grant()); !errors.Is(err, ErrWiped) {
 			t.Errorf("Secret: %v", err)
 		}
 		var s Sealer
@@ -197,7 +197,7 @@ func TestWipe(t *testing.T) {
 		if _, err := k.Open(nil, ct, nil); !errors.Is(err, ErrWiped) {
 			t.Errorf("Open: %v", err)
 		}
-		if _, err := k.Secret(secretaccess.Token{}); !errors.Is(err, ErrWiped) {
+		if _, err := k.Secret(secretaccess.Grant()); !errors.Is(err, ErrWiped) {
 			t.Errorf("Secret: %v", err)
 		}
 		left := secret
@@ -258,7 +258,7 @@ func TestWipeRaces(t *testing.T) {
 			})
 			wg.Go(func() {
 				<-start
-				if b, err := k.Secret(secretaccess.Token{}); err == nil && !bytes.Equal(b, testSecret(k.Suite())) {
+				if b, err := k.Secret(secretaccess.Grant()); err == nil && !bytes.Equal(b, testSecret(k.Suite())) {
 					t.Errorf("half-wiped secret %x", b)
 				}
 			})
@@ -284,6 +284,21 @@ func TestDeriveAfterWipe(t *testing.T) {
 	}
 	if _, err := x.reading(new([saltSize]byte)); !errors.Is(err, ErrWiped) {
 		t.Errorf("reading: %v", err)
+	}
+}
+
+func TestSIVAfterWipe(t *testing.T) {
+	skipUnapproved(t, Deterministic)
+	siv, err := newSIV(testSecret(Deterministic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	siv.wipe()
+	if _, err := siv.seal(nil, nil); !errors.Is(err, ErrWiped) {
+		t.Errorf("seal: %v", err)
+	}
+	if _, err := siv.open(make([]byte, 16), nil); !errors.Is(err, ErrWiped) {
+		t.Errorf("open: %v", err)
 	}
 }
 

@@ -11,8 +11,10 @@ import (
 // nonces that must not outlive the call. The zero Sealer is ready for Reset.
 type Sealer struct {
 	// r is shared by copies of the Sealer. If each had its own, two copies would
-	// use the same nonces, which is the end of AES-GCM.
-	r *shared
+	// use the same nonces, which is the end of AES-GCM. It is a closure, and not
+	// alone, for the reasons given at Key.
+	r func() *shared
+	_ int
 }
 
 type shared struct {
@@ -26,11 +28,13 @@ type shared struct {
 // Errors: ErrWiped.
 func (s *Sealer) Reset(k *Key, n int) error {
 	if s.r == nil {
-		s.r = new(shared)
+		fresh := new(shared)
+		s.r = func() *shared { return fresh }
 	}
-	s.r.lock()
-	defer s.r.busy.Store(false)
-	return s.r.reset(k, n)
+	r := s.r()
+	r.lock()
+	defer r.busy.Store(false)
+	return r.reset(k, n)
 }
 
 // Seal is [Key.Seal] under the key given to Reset.
@@ -41,9 +45,10 @@ func (s *Sealer) Seal(dst, plaintext, context []byte) ([]byte, error) {
 	if s.r == nil {
 		return nil, fmt.Errorf("crypto: sealer without a key: %w", ErrWiped)
 	}
-	s.r.lock()
-	defer s.r.busy.Store(false)
-	return s.r.seal(dst, plaintext, context)
+	r := s.r()
+	r.lock()
+	defer r.busy.Store(false)
+	return r.seal(dst, plaintext, context)
 }
 
 func (r *shared) lock() {

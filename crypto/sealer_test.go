@@ -189,7 +189,7 @@ func TestSealerConcurrentUsePanics(t *testing.T) {
 	if err := s.Reset(newKey(t, Default, 1, testSecret(Default)), 1); err != nil {
 		t.Fatal(err)
 	}
-	s.r.busy.Store(true) // as in the middle of a call
+	s.r().busy.Store(true) // as in the middle of a call
 	for name, call := range map[string]func(){
 		"Seal":  func() { s.Seal(nil, nil, nil) },
 		"Reset": func() { s.Reset(nil, 1) },
@@ -253,8 +253,8 @@ func TestSealerLeavesNoNonces(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if sealer.r.unused != 0 || sealer.r.left != 0 {
-				t.Errorf("%s: of %d values, %d bytes of nonce and %d messages are left", s, n, sealer.r.unused, sealer.r.left)
+			if sealer.r().unused != 0 || sealer.r().left != 0 {
+				t.Errorf("%s: of %d values, %d bytes of nonce and %d messages are left", s, n, sealer.r().unused, sealer.r().left)
 			}
 		}
 	}
