@@ -35,6 +35,11 @@ func Inspect(v any, opts ...Option) ([]FieldState, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.only != nil {
+		if err := o.only.validate(p, ""); err != nil {
+			return nil, err
+		}
+	}
 	fresh := reflect.New(value.Type())
 	fresh.Elem().Set(value)
 	j := newJob(context.Background(), nil, "inspect", o)
