@@ -31,9 +31,9 @@ func fixedRing(t testing.TB, name string) *keyring.Keyring {
 		if suite.KeySize() == len(long) {
 			secret = long[:]
 		}
-		return keyring.NewKeyMaterial(secretaccess.Token{}, id, p, suite, state, secret)
+		return keyring.NewKeyMaterial(secretaccess.Grant(), id, p, suite, state, secret)
 	}
-	ring, _, err := keyring.Import(t.Context(), secretaccess.Token{}, name, keyring.NewMemoryStore(), localkms.NewRandom(), []keyring.KeyMaterial{
+	ring, _, err := keyring.Import(t.Context(), secretaccess.Grant(), name, keyring.NewMemoryStore(), localkms.NewRandom(), []keyring.KeyMaterial{
 		key(primaryID, keyring.Data, crypto.Default, keyring.Primary, "structseal test key: primary"),
 		key(olderID, keyring.Data, crypto.Default, keyring.Enabled, "structseal test key: older"),
 		key(compactID, keyring.Data, crypto.Compact, keyring.Enabled, "structseal test key: compact"),

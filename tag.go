@@ -79,7 +79,7 @@ func lookupTag(raw string) (value string, found bool, err error) {
 		case key == "seal":
 			value, found = text, true
 		case nearSeal(key):
-			return "", false, fmt.Errorf("tag key %q: did you mean \"seal\"?", key)
+			return "", false, fmt.Errorf("tag key %q%s", key, didYouMean("seal"))
 		}
 	}
 }
@@ -197,8 +197,10 @@ func suggest(name string) string {
 	if best == "" {
 		return ""
 	}
-	return fmt.Sprintf(": did you mean %q?", best)
+	return didYouMean(best)
 }
+
+func didYouMean(s string) string { return fmt.Sprintf(": did you mean %q?", s) }
 
 // editDistance is Levenshtein's.
 func editDistance(a, b string) int {

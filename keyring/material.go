@@ -29,9 +29,10 @@ func NewKeyMaterial(_ secretaccess.Token, id uint32, p Purpose, suite crypto.Sui
 	return KeyMaterial{ID: id, Purpose: p, Suite: suite, State: state, secret: hide(bytes.Clone(secret))}
 }
 
-// Secret returns a copy of the key's bytes; nil for the zero KeyMaterial.
-func (m KeyMaterial) Secret(secretaccess.Token) []byte {
-	if m.secret == nil {
+// Secret returns a copy of the key's bytes; nil for the zero KeyMaterial and for
+// callers outside this module.
+func (m KeyMaterial) Secret(t secretaccess.Token) []byte {
+	if m.secret == nil || !t.Valid() {
 		return nil
 	}
 	return bytes.Clone(m.secret())
@@ -69,7 +70,10 @@ func (m KeyMaterial) LogValue() slog.Value { return slog.StringValue(m.String())
 // be made outside this module.
 //
 // Errors: ErrPurpose; those of Primary.
-func (r *Keyring) Materials(ctx context.Context, _ secretaccess.Token, p Purpose) ([]KeyMaterial, error) {
+func (r *Keyring) Materials(ctx context.Context, t secretaccess.Token, p Purpose) ([]KeyMaterial, error) {
+	if !t.Valid() {
+		return nil, ringError(r.name, errors.New("key bytes are for packages of this module; see package insecuretink"))
+	}
 	all, err := r.materials(ctx, p)
 	if err != nil {
 		for _, m := range all {

@@ -24,7 +24,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	must[uint32](t)(ring.Rotate(ctx, Data, nil))
 	must[*crypto.Key](t)(ring.Primary(ctx, Data))
 	must[*crypto.BlindIndexKey](t)(ring.BlindIndexKey(ctx, "r", "f", "i"))
-	material := must[[]KeyMaterial](t)(ring.Materials(ctx, secretaccess.Token{}, Data))
+	material := must[[]KeyMaterial](t)(ring.Materials(ctx, secretaccess.Grant(), Data))
 	secrets := kms.secrets // all of them, for the hunt alone
 	if len(secrets) != 6 {
 		t.Fatalf("%d secrets", len(secrets))
@@ -94,7 +94,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	var none *Keyring
 	_ = fmt.Sprint(none, KeyMaterial{}, Pin{})
 	KeyMaterial{}.Wipe()
-	if (KeyMaterial{}).Secret(secretaccess.Token{}) != nil {
+	if (KeyMaterial{}).Secret(secretaccess.Grant()) != nil {
 		t.Error("zero material has a secret")
 	}
 }

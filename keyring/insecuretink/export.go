@@ -30,14 +30,14 @@ func ExportDeterministic(ctx context.Context, ring *keyring.Keyring, w io.Writer
 }
 
 func export(ctx context.Context, ring *keyring.Keyring, p keyring.Purpose, w io.Writer) error {
-	keys, err := ring.Materials(ctx, secretaccess.Token{}, p)
+	keys, err := ring.Materials(ctx, secretaccess.Grant(), p)
 	if err != nil {
 		return fmt.Errorf("insecuretink: %w", err)
 	}
 	defer wipe(keys)
 	keyset := new(tinkpb.Keyset)
 	for _, k := range keys {
-		secret := k.Secret(secretaccess.Token{})
+		secret := k.Secret(secretaccess.Grant())
 		data, err := keyData(k.Suite, secret)
 		clear(secret)
 		if err != nil {

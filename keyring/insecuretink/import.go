@@ -41,7 +41,7 @@ func Import(ctx context.Context, name string, store keyring.Store, kms kmsprovid
 	if err != nil {
 		return nil, keyring.Pin{}, fmt.Errorf("insecuretink: %w", err)
 	}
-	ring, pin, err := keyring.Import(ctx, secretaccess.Token{}, name, store, kms, keys, nil)
+	ring, pin, err := keyring.Import(ctx, secretaccess.Grant(), name, store, kms, keys, nil)
 	if err != nil {
 		return nil, keyring.Pin{}, fmt.Errorf("insecuretink: %w", err)
 	}
@@ -90,7 +90,7 @@ func read(p keyring.Purpose, r io.Reader) (keys []keyring.KeyMaterial, err error
 		if (suite == crypto.Deterministic) != (p == keyring.Deterministic) {
 			return fail(fmt.Errorf("%w: a %s key has no place in the %s keyset", ErrKeyset, suite, p))
 		}
-		keys = append(keys, keyring.NewKeyMaterial(secretaccess.Token{}, k.GetKeyId(), p, suite, state, secret))
+		keys = append(keys, keyring.NewKeyMaterial(secretaccess.Grant(), k.GetKeyId(), p, suite, state, secret))
 		clear(secret)
 		clear(k.GetKeyData().GetValue())
 	}
