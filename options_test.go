@@ -1,6 +1,7 @@
 package structseal_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"strings"
 	"sync/atomic"
@@ -108,6 +109,10 @@ type (
 func (u uuid) MarshalText() ([]byte, error) {
 	h := hex.EncodeToString(u[:])
 	return []byte(h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]), nil
+}
+func (u *uuid) UnmarshalText(text []byte) error {
+	_, err := hex.Decode(u[:], bytes.ReplaceAll(text, []byte("-"), nil))
+	return err
 }
 func (p *pointerText) MarshalText() ([]byte, error) { return []byte{'p', p.N}, nil }
 

@@ -25,7 +25,17 @@ const (
 // names have the same keys and ids, so only the context tells them apart.
 func fixedRing(t testing.TB, name string) *keyring.Keyring {
 	t.Helper()
-	key := func(id uint32, p keyring.Purpose, suite crypto.Suite, state keyring.State, seed string) keyring.KeyMaterial {
+	return fixedRingUnder(t, name, primaryID)
+}
+
+// fixedRingUnder is fixedRing with another primary data key.
+func fixedRingUnder(t testing.TB, name string, primary uint32) *keyring.Keyring {
+	t.Helper()
+	key := func(id uint32, p keyring.Purpose, suite crypto.Suite, seed string) keyring.KeyMaterial {
+		state := keyring.Enabled
+		if id == primary || p == keyring.Deterministic {
+			state = keyring.Primary
+		}
 		short, long := sha256.Sum256([]byte(seed)), sha512.Sum512([]byte(seed))
 		secret := short[:]
 		if suite.KeySize() == len(long) {
@@ -34,10 +44,10 @@ func fixedRing(t testing.TB, name string) *keyring.Keyring {
 		return keyring.NewKeyMaterial(secretaccess.Grant(), id, p, suite, state, secret)
 	}
 	ring, _, err := keyring.Import(t.Context(), secretaccess.Grant(), name, keyring.NewMemoryStore(), localkms.NewRandom(), []keyring.KeyMaterial{
-		key(primaryID, keyring.Data, crypto.Default, keyring.Primary, "structseal test key: primary"),
-		key(olderID, keyring.Data, crypto.Default, keyring.Enabled, "structseal test key: older"),
-		key(compactID, keyring.Data, crypto.Compact, keyring.Enabled, "structseal test key: compact"),
-		key(detID, keyring.Deterministic, crypto.Deterministic, keyring.Primary, "structseal test key: deterministic"),
+		key(primaryID, keyring.Data, crypto.Default, "structseal test key: primary"),
+		key(olderID, keyring.Data, crypto.Default, "structseal test key: older"),
+		key(compactID, keyring.Data, crypto.Compact, "structseal test key: compact"),
+		key(detID, keyring.Deterministic, crypto.Deterministic, "structseal test key: deterministic"),
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
