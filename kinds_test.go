@@ -395,6 +395,7 @@ func TestSealedTypes(t *testing.T) {
 			A     string
 		}]](),
 		"named - by a comma": structseal.Check[sealedOne[struct {
+			//lint:ignore SA5008 the odd name is what is tested
 			A string `json:"-,"`
 		}]](),
 	} {

@@ -132,7 +132,7 @@ func parseTag(value string, marker bool) (tag, error) {
 		case o.on != where:
 			return tag{}, fmt.Errorf("option %q belongs on a %s", name, map[string]string{"field": "field, not on the record's marker", "marker": "the record's marker, not on a field"}[o.on])
 		case o.value && arg == "":
-			return tag{}, fmt.Errorf("option %q needs a value: %s=...", name, name)
+			return tag{}, fmt.Errorf("option %q needs a value, as in %s=x", name, name)
 		case !o.value && hasArg:
 			return tag{}, fmt.Errorf("option %q takes no value", name)
 		case slices.Contains(seen, name) && !o.repeat:
