@@ -50,9 +50,9 @@ func Inspect(v any, opts ...Option) ([]FieldState, error) {
 	states := make([]FieldState, len(j.items))
 	for i := range j.items {
 		it := &j.items[i]
-		states[i].Label = pathText(it.path)
+		states[i].Label = pathText(j.pathOf(it))
 		var ct []byte
-		switch it.kind {
+		switch it.n.kind {
 		case kindString:
 			if ct, err = crypto.ParseText(nil, *(*string)(it.p)); err != nil {
 				continue

@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"github.com/structseal/structseal/crypto"
-	"github.com/structseal/structseal/keyring"
 )
 
 // open decrypts all items. First every ciphertext is decoded and its key found,
@@ -41,7 +40,7 @@ func (j *job) open() error {
 // memory its plaintext takes.
 func (j *job) decode(it *item) (int, error) {
 	var ct []byte
-	switch it.kind {
+	switch it.n.kind {
 	case kindString:
 		s := *(*string)(it.p)
 		if !strings.HasPrefix(s, crypto.TextPrefix) {
@@ -51,9 +50,9 @@ func (j *job) decode(it *item) (int, error) {
 		if err != nil {
 			return 0, j.itemFailure(it, 0, err)
 		}
-		it.from, it.to = len(j.text), len(text)
+		it.text = span{len(j.text), len(text)}
 		j.text = text
-		ct = j.text[it.from:it.to]
+		ct = j.text[it.text.from:it.text.to]
 	case kindBytes:
 		ct = *(*[]byte)(it.p)
 		if len(ct) == 0 || ct[0] != 1 {
@@ -71,31 +70,35 @@ func (j *job) decode(it *item) (int, error) {
 		}
 		return 0, j.itemFailure(it, 0, err)
 	}
-	if it.key, err = j.keyOf(it, id); err != nil {
+	key, err := j.findKey(it, id)
+	if err != nil {
 		return 0, j.itemFailure(it, id, err)
 	}
-	n := len(ct) - it.key.Suite().Overhead()
+	n := len(ct) - key.Suite().Overhead()
 	switch {
 	case n < 0:
 		return 0, j.itemFailure(it, id, crypto.ErrTruncated)
-	case it.kind == kindSealed, it.kind == kindBytes && n >= largeValue:
+	case it.n.kind == kindSealed, it.n.kind == kindBytes && n >= largeValue:
 		return 0, nil
 	}
 	return n, nil
 }
 
-// keyOf finds the key that a ciphertext names, in the scope of the item. Values
+// findKey finds the key that a ciphertext names, in the scope of the item. Values
 // of one record mostly name the same key.
-func (j *job) keyOf(it *item, id uint32) (*crypto.Key, error) {
-	purpose := keyring.Data
-	if it.f.det != "" {
-		purpose = keyring.Deterministic
-	} else if len(j.items) > 1 {
-		if first := &j.items[0]; first.f.det == "" && first.key != nil && first.key.ID() == id {
-			return first.key, nil
-		}
+func (j *job) findKey(it *item, id uint32) (*crypto.Key, error) {
+	purpose := it.f.purpose()
+	if n := len(j.keys); n > 0 && j.keys[n-1].purpose == purpose && j.keys[n-1].ID() == id {
+		it.key = n - 1
+		return j.keys[n-1].Key, nil
 	}
-	return j.ring.Key(j.ctx, purpose, id)
+	key, err := j.ring.Key(j.ctx, purpose, id)
+	if err != nil {
+		return nil, err
+	}
+	it.key = len(j.keys)
+	j.keys = append(j.keys, jobKey{key, purpose})
+	return key, nil
 }
 
 // plaintext refuses what isn't encrypted, or lets it pass.
@@ -110,7 +113,7 @@ func (j *job) plaintext(it *item) error {
 // openItem puts an item's plaintext into the copy. arena has room for it.
 func (j *job) openItem(it *item, arena []byte) ([]byte, error) {
 	if it.pass {
-		if it.kind == kindSealed {
+		if it.n.kind == kindSealed {
 			cell := it.sealed()
 			if raw, ok := cell.plaintext(); ok {
 				if err := cell.setPlain(raw); err != nil {
@@ -121,10 +124,11 @@ func (j *job) openItem(it *item, arena []byte) ([]byte, error) {
 		return arena, nil
 	}
 	start := len(arena)
-	switch it.kind {
+	key := j.keys[it.key]
+	switch it.n.kind {
 	case kindString:
-		ct := j.text[it.from:it.to]
-		out, err := it.key.OpenInPlace(ct, j.contextOf(it))
+		ct := j.text[it.text.from:it.text.to]
+		out, err := key.OpenInPlace(ct, j.contextOf(it))
 		if err != nil {
 			return nil, j.openFailure(it, err)
 		}
@@ -133,15 +137,15 @@ func (j *job) openItem(it *item, arena []byte) ([]byte, error) {
 		return arena, nil
 	case kindBytes:
 		b := (*[]byte)(it.p)
-		if len(*b)-it.key.Suite().Overhead() >= largeValue {
-			out, err := it.key.Open(nil, *b, j.contextOf(it))
+		if len(*b)-key.Suite().Overhead() >= largeValue {
+			out, err := key.Open(nil, *b, j.contextOf(it))
 			if err != nil {
 				return nil, j.openFailure(it, err)
 			}
 			*b = out
 			return arena, nil
 		}
-		out, err := it.key.Open(j.frame[:0], *b, j.contextOf(it))
+		out, err := key.Open(j.frame[:0], *b, j.contextOf(it))
 		if err != nil {
 			return nil, j.openFailure(it, err)
 		}
@@ -151,20 +155,20 @@ func (j *job) openItem(it *item, arena []byte) ([]byte, error) {
 		return arena, nil
 	default:
 		cell := it.sealed()
-		out, err := it.key.Open(j.frame[:0], cell.ciphertext(), j.contextOf(it))
+		out, err := key.Open(j.frame[:0], cell.ciphertext(), j.contextOf(it))
 		if err != nil {
 			return nil, j.openFailure(it, err)
 		}
 		j.keepFrame(out)
 		if err := cell.setPlain(out); err != nil {
-			return nil, j.itemFailure(it, it.key.ID(), err)
+			return nil, j.itemFailure(it, key.ID(), err)
 		}
 		return arena, nil
 	}
 }
 
 func (j *job) openFailure(it *item, err error) error {
-	return j.itemFailure(it, it.key.ID(), err)
+	return j.itemFailure(it, j.keys[it.key].ID(), err)
 }
 
 // keepFrame keeps the memory of a plaintext for the next one, and remembers how

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/structseal/structseal/internal/aad"
+	"github.com/structseal/structseal/keyring"
 )
 
 // A plan is what the tags of one struct type mean, worked out once and cached.
@@ -52,6 +53,14 @@ type field struct {
 	// path is the encoded path of a field of the record itself: record label,
 	// number of elements, elements. Deeper ones are put together when walked.
 	path []byte
+}
+
+// purpose is what the keys of the field are for.
+func (f *field) purpose() keyring.Purpose {
+	if f.det != "" {
+		return keyring.Deterministic
+	}
+	return keyring.Data
 }
 
 // A node says how to get from a memory location to the values to seal.

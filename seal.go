@@ -17,33 +17,26 @@ const largeValue = 1 << 14
 // seal encrypts all items. First every plaintext is looked at, so that the
 // record's ciphertexts can share one piece of memory.
 func (j *job) seal() error {
-	var data, det *crypto.Key
 	var err error
-	total, count := 0, 0
+	total := 0
+	counts := [2]int{} // items of the first key and of the other
 	for i := range j.items {
 		it := &j.items[i]
-		key := &data
-		purpose := keyring.Data
-		if it.f.det != "" {
-			key, purpose = &det, keyring.Deterministic
-		} else {
-			count++
+		if err := j.primary(it); err != nil {
+			return j.itemFailure(it, 0, err)
 		}
-		if *key == nil {
-			if *key, err = j.ring.Primary(j.ctx, purpose); err != nil {
-				return j.itemFailure(it, 0, err)
-			}
-		}
-		it.key = *key
+		counts[it.key]++
 		n, err := j.measure(it)
 		if err != nil {
 			return err
 		}
 		total += n
 	}
-	if data != nil {
-		if err := j.sealer.Reset(data, count); err != nil {
-			return j.itemFailure(&j.items[0], data.ID(), err)
+	for i, key := range j.keys {
+		if key.purpose == keyring.Data {
+			if err := j.sealer.Reset(key.Key, counts[i]); err != nil {
+				return j.itemFailure(&j.items[0], key.ID(), err)
+			}
 		}
 	}
 	arena := make([]byte, 0, total)
@@ -55,11 +48,30 @@ func (j *job) seal() error {
 	return nil
 }
 
+// primary finds the key to seal an item with: a record uses the primary of one
+// purpose, or of two.
+func (j *job) primary(it *item) error {
+	purpose := it.f.purpose()
+	for i := range j.keys {
+		if j.keys[i].purpose == purpose {
+			it.key = i
+			return nil
+		}
+	}
+	key, err := j.ring.Primary(j.ctx, purpose)
+	if err != nil {
+		return err
+	}
+	it.key = len(j.keys)
+	j.keys = append(j.keys, jobKey{key, purpose})
+	return nil
+}
+
 // measure looks at an item's plaintext and returns how much of the shared memory
 // its ciphertext takes.
 func (j *job) measure(it *item) (int, error) {
-	overhead := it.key.Suite().Overhead()
-	switch it.kind {
+	overhead := j.keys[it.key].Suite().Overhead()
+	switch it.n.kind {
 	case kindString:
 		s := *(*string)(it.p)
 		if len(s) > len(crypto.TextPrefix) && s[:len(crypto.TextPrefix)] == crypto.TextPrefix && !j.opt.literal {
@@ -100,14 +112,14 @@ func (j *job) measure(it *item) (int, error) {
 		if err != nil {
 			return 0, j.itemFailure(it, 0, err)
 		}
-		it.from, it.to = len(j.text), len(text)
+		it.text = span{len(j.text), len(text)}
 		j.text = text
-		return it.to - it.from + overhead, nil
+		return it.text.to - it.text.from + overhead, nil
 	}
 }
 
 func (it *item) sealed() sealedCell {
-	return reflect.NewAt(it.typ, it.p).Interface().(sealedCell)
+	return reflect.NewAt(it.n.typ, it.p).Interface().(sealedCell)
 }
 
 // refuseCiphertext returns an error if ct is a ciphertext of this ring, nil if it
@@ -118,10 +130,7 @@ func (j *job) refuseCiphertext(it *item, ct []byte) error {
 	if err != nil {
 		return nil
 	}
-	own := keyring.Data
-	if it.f.det != "" {
-		own = keyring.Deterministic
-	}
+	own := it.f.purpose()
 	for _, purpose := range []keyring.Purpose{keyring.Data, keyring.Deterministic} {
 		key, err := j.ring.Key(j.ctx, purpose, id)
 		switch {
@@ -147,8 +156,8 @@ func (j *job) contextOf(it *item) []byte {
 		return j.context
 	}
 	j.context = append(j.context[:0], j.opening...)
-	j.context = append(j.context, it.path...)
-	j.context = append(j.context, it.binds...)
+	j.context = append(j.context, j.pathOf(it)...)
+	j.context = append(j.context, j.binds[it.binds.from:it.binds.to]...)
 	return j.context
 }
 
@@ -156,11 +165,11 @@ func (j *job) contextOf(it *item) []byte {
 func (j *job) sealItem(it *item, arena []byte) ([]byte, error) {
 	start := len(arena)
 	var err error
-	switch it.kind {
+	switch it.n.kind {
 	case kindString:
 		s := (*string)(it.p)
 		if j.frame, err = j.sealBytes(j.frame[:0], it, unsafe.Slice(unsafe.StringData(*s), len(*s))); err != nil {
-			return nil, j.itemFailure(it, it.key.ID(), err)
+			return nil, j.itemFailure(it, j.keys[it.key].ID(), err)
 		}
 		arena = crypto.AppendText(arena, j.frame)
 		*s = unsafe.String(&arena[start], len(arena)-start)
@@ -169,18 +178,18 @@ func (j *job) sealItem(it *item, arena []byte) ([]byte, error) {
 		b := (*[]byte)(it.p)
 		if len(*b) >= largeValue {
 			if *b, err = j.sealBytes(nil, it, *b); err != nil {
-				return nil, j.itemFailure(it, it.key.ID(), err)
+				return nil, j.itemFailure(it, j.keys[it.key].ID(), err)
 			}
 			return arena, nil
 		}
 		if arena, err = j.sealBytes(arena, it, *b); err != nil {
-			return nil, j.itemFailure(it, it.key.ID(), err)
+			return nil, j.itemFailure(it, j.keys[it.key].ID(), err)
 		}
 		*b = arena[start:len(arena):len(arena)]
 		return arena, nil
 	default:
-		if arena, err = j.sealBytes(arena, it, j.text[it.from:it.to]); err != nil {
-			return nil, j.itemFailure(it, it.key.ID(), err)
+		if arena, err = j.sealBytes(arena, it, j.text[it.text.from:it.text.to]); err != nil {
+			return nil, j.itemFailure(it, j.keys[it.key].ID(), err)
 		}
 		it.sealed().setCiphertext(arena[start:len(arena):len(arena)])
 		return arena, nil
@@ -189,7 +198,7 @@ func (j *job) sealItem(it *item, arena []byte) ([]byte, error) {
 
 func (j *job) sealBytes(dst []byte, it *item, plaintext []byte) ([]byte, error) {
 	if it.f.det != "" {
-		return it.key.Seal(dst, plaintext, j.contextOf(it))
+		return j.keys[it.key].Seal(dst, plaintext, j.contextOf(it))
 	}
 	return j.sealer.Seal(dst, plaintext, j.contextOf(it))
 }

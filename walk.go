@@ -29,6 +29,7 @@ type job struct {
 	opt  *options
 
 	items   []item
+	keys    []jobKey // of the items
 	maps    []pendingMap
 	seen    map[visit]struct{}
 	depth   int
@@ -45,20 +46,29 @@ type job struct {
 	sealer  crypto.Sealer
 }
 
-// item is one value to seal or open.
+// item is one value to seal or open. It has few pointers, because every one that
+// is written costs a write barrier while the garbage collector runs.
 type item struct {
-	p     unsafe.Pointer // in the copy
-	f     *field
-	kind  kind
-	typ   reflect.Type
-	path  []byte // encoded record label and path
-	binds []byte // encoded bindings
-	// Where the plaintext of a Sealed, or the decoded ciphertext, is in
-	// job.text; and the key that opens it.
-	from, to int
-	key      *crypto.Key
-	pass     bool // plaintext that AllowPlaintext lets through
+	p unsafe.Pointer // in the copy
+	f *field
+	n *node // leaf
+	// Where its encoded path is in job.paths; 0, 0 is the field's own. And where
+	// the encoded bindings of its record are in job.binds.
+	path, binds span
+	// Where the plaintext of a Sealed, or the decoded ciphertext, is in job.text.
+	text span
+	key  int  // index in job.keys
+	pass bool // plaintext that AllowPlaintext lets through
 }
+
+// jobKey is a key that items of the job use.
+type jobKey struct {
+	*crypto.Key
+	purpose keyring.Purpose
+}
+
+// span is a piece of a buffer of the job.
+type span struct{ from, to int }
 
 // pendingMap is filled at the end: map elements have no address.
 type pendingMap struct{ m, keys, values reflect.Value }
@@ -82,12 +92,13 @@ func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options)
 // release wipes what the job has seen and keeps its memory for the next one.
 func (j *job) release() {
 	clear(j.items)
+	clear(j.keys)
 	clear(j.maps)
 	clear(j.seen)
 	clear(j.text)
 	clear(j.frame[:min(j.opened, cap(j.frame))])
 	j.opened = 0
-	j.items, j.maps = j.items[:0], j.maps[:0]
+	j.items, j.keys, j.maps = j.items[:0], j.keys[:0], j.maps[:0]
 	j.stack, j.paths, j.binds = j.stack[:0], j.paths[:0], j.binds[:0]
 	j.text, j.frame = j.text[:0], j.frame[:0]
 	j.ctx, j.ring, j.opt, j.depth = nil, nil, nil, 0
@@ -101,14 +112,14 @@ func (j *job) release() {
 // it, which start in job.stack at start.
 type at struct {
 	record *plan
-	binds  []byte
+	binds  span
 	start  int
 	n      int
 }
 
 // record walks a struct that is a record, at base in the copy.
 func (j *job) record(p *plan, base unsafe.Pointer, only labels) error {
-	var binds []byte
+	var binds span
 	if j.ring != nil { // Inspect reads headers only
 		var err error
 		if binds, err = j.bindings(p, base); err != nil {
@@ -127,7 +138,7 @@ func (j *job) fields(p *plan, base unsafe.Pointer, a at, only labels) error {
 		}
 		v := unsafe.Add(base, f.offset)
 		if a.n == 0 && f.node.kind.leaf() {
-			j.leaf(f, f.node, v, f.path, a.binds)
+			j.leaf(f, f.node, v, span{}, a.binds)
 			continue
 		}
 		size := len(j.stack)
@@ -145,26 +156,34 @@ func (j *job) fields(p *plan, base unsafe.Pointer, a at, only labels) error {
 }
 
 // leaf lists a value, unless it is NULL.
-func (j *job) leaf(f *field, n *node, v unsafe.Pointer, path, binds []byte) {
+func (j *job) leaf(f *field, n *node, v unsafe.Pointer, path, binds span) {
 	if n.kind == kindBytes && *(*[]byte)(v) == nil {
 		return
 	}
-	j.items = append(j.items, item{p: v, f: f, kind: n.kind, typ: n.typ, path: path, binds: binds})
+	j.items = append(j.items, item{p: v, f: f, n: n, path: path, binds: binds})
 }
 
 // path encodes where the walk is.
-func (j *job) path(a at) []byte {
+func (j *job) path(a at) span {
 	start := len(j.paths)
 	j.paths = append(j.paths, a.record.opening...)
 	j.paths = aad.AppendCount(j.paths, a.n)
 	j.paths = append(j.paths, j.stack[a.start:]...)
-	return j.paths[start:]
+	return span{start, len(j.paths)}
+}
+
+// pathOf returns the encoded path of an item: record label and path.
+func (j *job) pathOf(it *item) []byte {
+	if it.path == (span{}) {
+		return it.f.path
+	}
+	return j.paths[it.path.from:it.path.to]
 }
 
 // walk replaces the container at v by a copy and goes on inside.
 func (j *job) walk(f *field, n *node, v unsafe.Pointer, a at, only labels) error {
 	if j.depth++; j.depth > maxDepth {
-		return j.failure(f, j.path(a), fmt.Errorf("%w, or values nested deeper than %d levels", ErrAliased, maxDepth))
+		return j.failureAt(f, a, fmt.Errorf("%w, or values nested deeper than %d levels", ErrAliased, maxDepth))
 	}
 	defer func() { j.depth-- }()
 	switch n.kind {
@@ -213,7 +232,7 @@ func (j *job) pointer(f *field, n *node, v unsafe.Pointer, a at, only labels) er
 	// all be at one address and hold nothing.
 	key := visit{p, n.elem.typ}
 	if _, ok := j.seen[key]; ok && n.elem.size > 0 {
-		return j.failure(f, j.path(a), ErrAliased)
+		return j.failureAt(f, a, ErrAliased)
 	}
 	j.seen[key] = struct{}{}
 	fresh := reflect.New(n.elem.typ)
@@ -257,7 +276,7 @@ func (j *job) mapped(f *field, n *node, v unsafe.Pointer, a at, only labels) err
 	for i := range pm.keys.Len() {
 		key, err := mapKeyText(pm.keys.Index(i))
 		if err != nil {
-			return j.failure(f, j.path(at{a.record, a.binds, a.start, a.n - 1}), fmt.Errorf("%w: map key: MarshalText failed", ErrInvalidArgument))
+			return j.failureAt(f, at{a.record, a.binds, a.start, a.n - 1}, fmt.Errorf("%w: map key: MarshalText failed", ErrInvalidArgument))
 		}
 		j.stack = aad.AppendKey(j.stack[:size], key)
 		if err := j.walk(f, n.elem, pm.values.Index(i).Addr().UnsafePointer(), a, only); err != nil {
@@ -279,10 +298,10 @@ func (j *job) finish() {
 
 // bindings encodes the bind fields of a record and the Bind options, merged in
 // label order.
-func (j *job) bindings(p *plan, base unsafe.Pointer) ([]byte, error) {
+func (j *job) bindings(p *plan, base unsafe.Pointer) (span, error) {
 	for _, label := range p.require {
 		if !j.opt.binds(label) {
-			return nil, j.bindFailure(p.typ, "", label, fmt.Errorf("%w: the marker requires Bind(%q, value)", ErrUnbound, label))
+			return span{}, j.bindFailure(p.typ, "", label, fmt.Errorf("%w: the marker requires Bind(%q, value)", ErrUnbound, label))
 		}
 	}
 	start := len(j.binds)
@@ -295,11 +314,11 @@ func (j *job) bindings(p *plan, base unsafe.Pointer) ([]byte, error) {
 			extra = extra[1:]
 		}
 		if len(extra) > 0 && extra[0].Label == b.label {
-			return nil, j.bindFailure(b.owner, b.name, b.label, fmt.Errorf("%w: Bind(%q) has the label of this bind field", ErrInvalidArgument, b.label))
+			return span{}, j.bindFailure(b.owner, b.name, b.label, fmt.Errorf("%w: Bind(%q) has the label of this bind field", ErrInvalidArgument, b.label))
 		}
 		text, err := appendBind(j.bindBuf[:0], b.kind, b.typ, unsafe.Add(base, b.offset))
 		if err != nil {
-			return nil, j.bindFailure(b.owner, b.name, b.label, err)
+			return span{}, j.bindFailure(b.owner, b.name, b.label, err)
 		}
 		j.bindBuf = text
 		j.binds = aad.AppendString(j.binds, b.label)
@@ -308,7 +327,7 @@ func (j *job) bindings(p *plan, base unsafe.Pointer) ([]byte, error) {
 	for _, b := range extra {
 		j.appendExtra(b)
 	}
-	return j.binds[start:], nil
+	return span{start, len(j.binds)}, nil
 }
 
 func (j *job) appendExtra(b crypto.Binding) {
@@ -329,13 +348,19 @@ func (j *job) bindFailure(owner reflect.Type, name, label string, err error) err
 	return &FieldError{Op: j.op, Type: typeName(owner), Field: name, Label: label, Err: err}
 }
 
+// failureAt locates an error where the walk is.
+func (j *job) failureAt(f *field, a at, err error) error {
+	path := j.path(a)
+	return j.failure(f, j.paths[path.from:path.to], err)
+}
+
 // failure locates an error at an encoded path.
 func (j *job) failure(f *field, path []byte, err error) *FieldError {
 	return &FieldError{Op: j.op, Type: typeName(f.owner), Field: f.name, Label: pathText(path), Err: err}
 }
 
 func (j *job) itemFailure(it *item, keyID uint32, err error) error {
-	e := j.failure(it.f, it.path, err)
+	e := j.failure(it.f, j.pathOf(it), err)
 	e.KeyID = keyID
 	return e
 }
