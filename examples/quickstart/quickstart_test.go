@@ -143,7 +143,7 @@ func TestSecondRun(t *testing.T) {
 	first := start(t, dir)
 	second := start(t, dir)
 	third := start(t, dir)
-	want(t, second, "Found    Keys and 303 customers of an earlier run.", "Read     303 customers.", "c-0301  key ", "c-0304  key ")
+	want(t, second, "Found    Keys and 303 customers of an earlier run.", "Read     303 customers.", "c-0303  key ", "c-0304  key ")
 	want(t, third, "Found    Keys and 306 customers of an earlier run.", "Read     306 customers.", "c-0307  key ")
 	if strings.Contains(second, "Write ") {
 		t.Errorf("written again:\n%s", second)
