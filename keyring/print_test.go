@@ -17,7 +17,7 @@ import (
 
 // P6: nothing of ours prints a key, also not from an unexported field and not to
 // a printer that walks by reflection.
-func TestNothingPrintsSecrets(t *testing.T) {
+func TestP6_NothingPrintsSecrets(t *testing.T) {
 	ctx := t.Context()
 	store, kms := newFakeStore(), newFakeKMS()
 	ring, pin := mustCreate(t, "app", store, kms)

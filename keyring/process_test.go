@@ -159,7 +159,7 @@ func (s *site) check(t *testing.T, what string) *Keyring {
 }
 
 // P7: kill -9 at every named step of a write.
-func TestKillAtEveryStep(t *testing.T) {
+func TestP7_KillAtEveryStep(t *testing.T) {
 	var steps []string
 	store := must[*FileStore](t)(NewFileStore(filepath.Join(t.TempDir(), "keys")))
 	fileStoreHook = func(step string) { steps = append(steps, step) }
@@ -201,7 +201,7 @@ func TestKillAtEveryStep(t *testing.T) {
 
 // P7: kill -9 at random moments of a process that rotates without end: 20, or
 // 200 with STRUCTSEAL_LONG=1.
-func TestKillAtRandom(t *testing.T) {
+func TestP7_KillAtRandom(t *testing.T) {
 	kills := 20
 	if os.Getenv("STRUCTSEAL_LONG") != "" {
 		kills = 200

@@ -88,7 +88,7 @@ func TestRotateRefuses(t *testing.T) {
 }
 
 // P7: the key is durable before anybody can use it.
-func TestRotateStoresFirst(t *testing.T) {
+func TestP7_RotateStoresFirst(t *testing.T) {
 	ctx := t.Context()
 	store, kms := newFakeStore(), newFakeKMS()
 	ring, _ := mustCreate(t, "app", store, kms)

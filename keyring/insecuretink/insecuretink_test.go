@@ -80,7 +80,7 @@ func noTink(t *testing.T) {
 }
 
 // P10: every key of a ring, in Tink's hands.
-func TestTinkOpensOurs(t *testing.T) {
+func TestP10_TinkOpensOurs(t *testing.T) {
 	noTink(t)
 	ring, _, _ := newRing(t)
 	context, text := []byte("context"), []byte("text")
@@ -174,7 +174,7 @@ func xaesTemplate(t *testing.T, salt uint32, prefix tinkpb.OutputPrefixType) *ti
 	return &tinkpb.KeyTemplate{TypeUrl: typeXAESGCM, Value: format, OutputPrefixType: prefix}
 }
 
-func TestWeOpenTinks(t *testing.T) {
+func TestP10_WeOpenTinks(t *testing.T) {
 	noTink(t)
 	context, text := []byte("context"), []byte("text")
 	xaes := xaesTemplate(t, 12, tinkpb.OutputPrefixType_TINK)
