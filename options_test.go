@@ -85,6 +85,11 @@ func TestOnly(t *testing.T) {
 			t.Errorf("part of a row: %+v", part)
 		}
 	}
+	// A nested record without a label can't be named.
+	for _, path := range []string{"", "others", ".name"} {
+		_, err := structseal.Encrypt(t.Context(), ring, newOptional(), structseal.Only(path))
+		wantErr(t, path, err, structseal.ErrInvalidArgument)
+	}
 	// Bind fields must be there nevertheless.
 	_, err := structseal.Encrypt(t.Context(), ring, optional{Email: "e"}, structseal.Only("email"))
 	wantErr(t, "without an id", err, structseal.ErrUnbound)
