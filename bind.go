@@ -57,7 +57,7 @@ func bindKindOf(t reflect.Type) (bindKind, string) {
 			return bindArray, ""
 		}
 	}
-	return bindInvalid, fmt.Sprintf("a %s can't bind; use a string, []byte, [N]byte, an integer or an encoding.TextMarshaler", t)
+	return bindInvalid, fmt.Sprintf("%s can't bind; use a string, []byte, [N]byte, an integer or an encoding.TextMarshaler", t)
 }
 
 // appendBind appends the text of the bind value at p.
@@ -74,25 +74,25 @@ func appendBind(dst []byte, kind bindKind, t reflect.Type, p unsafe.Pointer) ([]
 	case bindInt:
 		n := reflect.NewAt(t, p).Elem().Int()
 		if n == 0 {
-			return nil, ErrUnbound
+			return nil, errEmptyBind
 		}
 		dst = strconv.AppendInt(dst, n, 10)
 	case bindUint:
 		n := reflect.NewAt(t, p).Elem().Uint()
 		if n == 0 {
-			return nil, ErrUnbound
+			return nil, errEmptyBind
 		}
 		dst = strconv.AppendUint(dst, n, 10)
 	case bindArray:
 		b := unsafe.Slice((*byte)(p), t.Len())
 		if allZero(b) {
-			return nil, ErrUnbound
+			return nil, errEmptyBind
 		}
 		dst = append(dst, b...)
 	case bindText:
 		v := reflect.NewAt(t, p)
 		if v.Elem().IsZero() {
-			return nil, ErrUnbound
+			return nil, errEmptyBind
 		}
 		text, err := v.Interface().(encoding.TextMarshaler).MarshalText()
 		if err != nil {
@@ -101,7 +101,7 @@ func appendBind(dst []byte, kind bindKind, t reflect.Type, p unsafe.Pointer) ([]
 		dst = append(dst, text...)
 	}
 	if len(dst) == start {
-		return nil, ErrUnbound
+		return nil, errEmptyBind
 	}
 	return dst, nil
 }
@@ -119,7 +119,7 @@ func allZero(b []byte) bool {
 func bindOptionText(value any) (string, error) {
 	v := reflect.ValueOf(value)
 	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		return "", ErrUnbound
+		return "", errEmptyBind
 	}
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()

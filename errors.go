@@ -115,6 +115,7 @@ func (e *RecordError) Unwrap() error { return e.Err }
 var (
 	errEncryptedAgain = fmt.Errorf("%w: decrypt the record before encrypting it again", ErrEncrypted)
 	errForeign        = fmt.Errorf("%w: decrypt the row under its old bind values first, or pass Literal if this text is data", ErrForeignCiphertext)
+	errEmptyBind      = fmt.Errorf("%w: set it before encrypting; ids that the database makes come too late, a UUID made by the program doesn't", ErrUnbound)
 	errPlaintext      = fmt.Errorf("%w: encrypt the row, or pass AllowPlaintext while migrating", ErrNotEncrypted)
 )
 

@@ -432,7 +432,7 @@ func (c *compiler) nullNode(n *node) (*node, string) {
 	valid, ok := n.typ.FieldByName("Valid")
 	value := n.typ.Field(0)
 	if n.typ != nullStringType && value.Name != "V" || !ok || value.Offset != 0 {
-		return nil, fmt.Sprintf("a %s can't hold ciphertext; use *structseal.Sealed[%s]", n.typ, value.Type)
+		return nil, fmt.Sprintf("%s can't hold ciphertext; use *structseal.Sealed[%s]", n.typ, value.Type)
 	}
 	elem, reason := c.node(value.Type)
 	if reason == "" && !elem.kind.leaf() {
@@ -445,9 +445,9 @@ func (c *compiler) nullNode(n *node) (*node, string) {
 // useSealed is the way out for types that can't hold their own ciphertext.
 func useSealed(t reflect.Type) string {
 	if t.Kind() == reflect.Interface {
-		return fmt.Sprintf("a %s can't be sealed; use a concrete type", t)
+		return fmt.Sprintf("%s can't be sealed; use a concrete type", t)
 	}
-	return fmt.Sprintf("a %s can't hold ciphertext; use structseal.Sealed[%s]", t, t)
+	return fmt.Sprintf("%s can't hold ciphertext; use structseal.Sealed[%s]", t, t)
 }
 
 // ownEncoding refuses strings and bytes that encode themselves: their methods
