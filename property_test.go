@@ -60,8 +60,8 @@ func checkRandom(t *testing.T, ring *keyring.Keyring, v reflect.Value) (int, str
 	options := []structseal.Option{structseal.Literal()}
 	w := twin{ring: ring, seen: map[string]bool{}}
 	if v.Elem().NumField()%3 == 0 {
-		options = append(options, structseal.Bind("tenant", 7), structseal.Bind("a", "eu"))
-		w.extra = []crypto.Binding{{Label: "tenant", Value: "7"}, {Label: "a", Value: "eu"}}
+		options = append(options, structseal.Bind("tenant", 7), structseal.Bind("a", "eu"), structseal.Bind("z", "x"))
+		w.extra = []crypto.Binding{{Label: "tenant", Value: "7"}, {Label: "a", Value: "eu"}, {Label: "z", Value: "x"}}
 	}
 
 	row, err := structseal.Encrypt(ctx, ring, v.Interface(), options...)
