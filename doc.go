@@ -35,8 +35,8 @@
 //	require=LABEL  the option [Bind] must be given for this label
 //
 // Sealed as they are: strings, []byte, named types of both, pointers to them,
-// slices, arrays and maps of them, sql.NullString and sql.Null of them. Every
-// other type goes into a [Sealed]. Structs with sealed fields nest, by value,
+// slices, arrays and maps of them (map keys stay readable), sql.NullString and
+// sql.Null of them. Every other type goes into a [Sealed]. Structs with sealed fields nest, by value,
 // pointer, slice, array or map, recursively: one with a marker is a record of its
 // own, bound to its own bind fields only (has-many slices don't bind to query
 // order); one without belongs to its parent's path and needs a label; an embedded
