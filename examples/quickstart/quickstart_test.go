@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/structseal/structseal/keyring"
 )
 
 // start runs the command in dir and returns what it prints.
@@ -256,18 +258,23 @@ func TestAnotherRing(t *testing.T) {
 	start(t, dir)
 	start(t, other)
 	keys, others := filepath.Join(dir, "keys"), filepath.Join(other, "keys")
-	for name, swap := range map[string]func(string) string{"key file": keyFile, "ring": ringDir, "pin": pinFile} {
+	for name, test := range map[string]struct {
+		path func(string) string
+		want error
+	}{
+		"key file": {keyFile, keyring.ErrWrongKEK},
+		"ring":     {ringDir, keyring.ErrPinMismatch},
+		"pin":      {pinFile, keyring.ErrPinMismatch},
+	} {
 		t.Run(name, func(t *testing.T) {
-			own := swap(keys) + ".own"
-			if err := errors.Join(os.Rename(swap(keys), own), os.Rename(swap(others), swap(keys))); err != nil {
+			path, aside := test.path(keys), test.path(keys)+".own"
+			if err := errors.Join(os.Rename(path, aside), os.Rename(test.path(others), path)); err != nil {
 				t.Fatal(err)
 			}
-			err := command(t.Context(), []string{"-dir", dir}, io.Discard)
-			t.Log(err)
-			if err == nil {
-				t.Error("taken for ours")
+			if err := command(t.Context(), []string{"-dir", dir}, io.Discard); !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
 			}
-			if err := errors.Join(os.Rename(swap(keys), swap(others)), os.Rename(own, swap(keys))); err != nil {
+			if err := errors.Join(os.Rename(path, test.path(others)), os.Rename(aside, path)); err != nil {
 				t.Fatal(err)
 			}
 		})
