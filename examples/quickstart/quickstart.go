@@ -35,7 +35,7 @@ func quickstart(ctx context.Context, dir string, out io.Writer) error {
 	defer ring.Close()
 
 	p := program{ring, db, customers, out}
-	for _, step := range []func(context.Context) error{p.write, p.show, p.read, p.move, p.search, p.rotate} {
+	for _, step := range []func(context.Context) error{p.write, p.show, p.read, p.search, p.move, p.rotate} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -139,6 +139,26 @@ func (p program) read(ctx context.Context) error {
 	return nil
 }
 
+// search looks for e-mail addresses in the bytes of the database file, and for an
+// id, which must be there: else the search would prove nothing.
+func (p program) search(context.Context) error {
+	file, err := os.ReadFile(p.db.path)
+	if err != nil {
+		return err
+	}
+	for _, c := range p.customers {
+		if c.Email != "" && bytes.Contains(file, []byte(c.Email)) {
+			return fmt.Errorf("%s holds %s in plain", p.db.path, c.Email)
+		}
+	}
+	id, email := p.customers[0].ID, p.customers[0].Email
+	if !bytes.Contains(file, []byte(id)) {
+		return fmt.Errorf("%s doesn't hold the id %s", p.db.path, id)
+	}
+	fmt.Fprintf(p.out, "Search   %s is in the bytes of %s; %s and the other e-mails are not.\n", id, databaseName, email)
+	return nil
+}
+
 // move does what somebody might who can write the database and has no keys: he
 // gives one customer the e-mail of another. It is taken back in the end.
 func (p program) move(ctx context.Context) error {
@@ -160,26 +180,6 @@ func (p program) move(ctx context.Context) error {
 		return fmt.Errorf("a ciphertext that was moved should be refused, and the answer was: %v", err)
 	}
 	fmt.Fprintf(p.out, "Move     The e-mail of %s, pasted into the row of %s, is refused:\n%s", from, to, folded(err.Error()))
-	return nil
-}
-
-// search looks for e-mail addresses in the bytes of the database file, and for an
-// id, which must be there: else the search would prove nothing.
-func (p program) search(context.Context) error {
-	file, err := os.ReadFile(p.db.path)
-	if err != nil {
-		return err
-	}
-	for _, c := range p.customers {
-		if c.Email != "" && bytes.Contains(file, []byte(c.Email)) {
-			return fmt.Errorf("%s holds %s in plain", p.db.path, c.Email)
-		}
-	}
-	id, email := p.customers[0].ID, p.customers[0].Email
-	if !bytes.Contains(file, []byte(id)) {
-		return fmt.Errorf("%s doesn't hold the id %s", p.db.path, id)
-	}
-	fmt.Fprintf(p.out, "Search   %s is in the bytes of %s; %s and the other e-mails are not.\n", id, databaseName, email)
 	return nil
 }
 

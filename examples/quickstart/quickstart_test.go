@@ -74,10 +74,10 @@ func TestFirstRun(t *testing.T) {
 		"zofia@example.net                s1.",
 		"1987-03-14                       s1.",
 		"Read     300 customers. Those of customers.csv (300) are equal to it in every field.\n",
+		"Search   c-0001 is in the bytes of customers.db; zofia@example.net and the other e-mails are not.\n",
 		"Move     The e-mail of c-0001, pasted into the row of c-0002, is refused:\n",
 		"decrypt main.Customer.Email (customer.email): key ",
 		"ciphertext was changed or belongs elsewhere\n",
-		"Search   c-0001 is in the bytes of customers.db; zofia@example.net and the other e-mails are not.\n",
 		"Zofia Przykład\n",
 		"Ødegård Mønster\n",
 		"Kept     ")
