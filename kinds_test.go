@@ -466,3 +466,72 @@ type sealedKey struct {
 }
 
 func (k sealedKey) MarshalText() ([]byte, error) { return []byte(k.X), nil }
+
+// OneText has one text for many values.
+type OneText struct{ N int }
+
+func (f OneText) MarshalText() ([]byte, error) { return []byte("same"), nil }
+
+func TestMapKeysOfOneText(t *testing.T) {
+	type rec struct {
+		_  structseal.Record  `seal:"rec"`
+		ID string             `seal:"id,bind"`
+		M  map[OneText]string `seal:"m"`
+	}
+	ring := structsealtest.Ring(t)
+	if _, err := structseal.Encrypt(t.Context(), ring, rec{ID: "1", M: map[OneText]string{{1}: "a"}}); err != nil {
+		t.Error(err)
+	}
+	_, err := structseal.Encrypt(t.Context(), ring, rec{ID: "1", M: map[OneText]string{{1}: "a", {2}: "b"}})
+	if !errors.Is(err, structseal.ErrInvalidArgument) {
+		t.Errorf("two keys with one text: %v", err)
+	}
+}
+
+// OwnText embeds a marshaler and has one of its own.
+type OwnText struct {
+	time.Time
+	Note string
+}
+
+func (o OwnText) MarshalText() ([]byte, error) {
+	text, err := o.Time.MarshalText()
+	return append(append(text, ' '), o.Note...), err
+}
+
+func (o *OwnText) UnmarshalText(text []byte) error {
+	at, note, _ := strings.Cut(string(text), " ")
+	o.Note = note
+	return o.Time.UnmarshalText([]byte(at))
+}
+
+func (o OwnText) MarshalJSON() ([]byte, error)  { return json.Marshal(o.Note) }
+func (o *OwnText) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &o.Note) }
+
+// A struct that embeds a time has its MarshalText, which drops the rest.
+func TestPromotedMarshalersAreRefused(t *testing.T) {
+	type Inner struct {
+		time.Time
+		Note string
+	}
+	for name, err := range map[string]error{
+		"itself": structseal.Check[sealedOne[Inner]](),
+		"inside": structseal.Check[sealedOne[[]Inner]](),
+		"deeper": structseal.Check[sealedOne[struct{ A, B Inner }]](),
+		"big.Int": structseal.Check[sealedOne[struct {
+			big.Int
+			Unit string
+		}]](),
+	} {
+		var te *structseal.TagError
+		if !errors.As(err, &te) || !strings.Contains(te.Reason, "other fields would be lost") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := structseal.Check[sealedOne[OwnText]](); err != nil {
+		t.Errorf("with a marshaler of its own: %v", err)
+	}
+	if err := structseal.Check[sealedOne[struct{ time.Time }]](); err != nil {
+		t.Errorf("with nothing else to lose: %v", err)
+	}
+}

@@ -273,8 +273,18 @@ func (j *job) mapped(f *field, n *node, v unsafe.Pointer, a at, only labels) err
 	old.Set(pm.m)
 	size := len(j.stack)
 	a.n++
+	var texts map[string]bool
+	if n.typ.Key().Kind() != reflect.String { // MarshalText may write one text for two keys
+		texts = make(map[string]bool, count)
+	}
 	for i := range pm.keys.Len() {
 		key, err := mapKeyText(pm.keys.Index(i))
+		if err == nil && texts[key] {
+			return j.failureAt(f, at{a.record, a.binds, a.start, a.n - 1}, fmt.Errorf("%w: two map keys have the same text, so their values could be swapped", ErrInvalidArgument))
+		}
+		if texts != nil {
+			texts[key] = true
+		}
 		if err != nil {
 			return j.failureAt(f, at{a.record, a.binds, a.start, a.n - 1}, fmt.Errorf("%w: map key: MarshalText failed", ErrInvalidArgument))
 		}

@@ -259,3 +259,21 @@ func TestSealerLeavesNoNonces(t *testing.T) {
 		}
 	}
 }
+
+// A test of a user's makes a key, seals with it in virtual time, and wipes it
+// outside again.
+func TestKeyInAndOutOfABubble(t *testing.T) {
+	if fips140.Enabled() {
+		t.Skip("the FIPS module's entropy source doesn't run in virtual time")
+	}
+	k := newKey(t, Default, 1, testSecret(Default))
+	var inside []byte
+	synctest.Test(t, func(t *testing.T) { inside = mustSeal(t, k, []byte("value"), nil) })
+	outside := mustSeal(t, k, []byte("value"), nil)
+	for _, ct := range [][]byte{inside, outside} {
+		if _, err := k.Open(nil, ct, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	k.Wipe()
+}

@@ -47,8 +47,7 @@ type writer struct {
 	// old is set by a timer: asking the clock for every value would cost as much
 	// as a tenth of sealing it. Timers run on the monotonic clock: steps of the
 	// wall clock don't prolong a salt.
-	old   atomic.Bool
-	timer *time.Timer
+	old *atomic.Bool
 }
 
 // fresh reports whether w may go on sealing.
@@ -57,7 +56,6 @@ func (w *writer) fresh() bool { return !w.old.Load() }
 // retire ends w for those who hold a reservation, too.
 func (w *writer) retire() {
 	if w != nil {
-		w.timer.Stop() // which would keep w in memory
 		w.old.Store(true)
 	}
 }
@@ -141,12 +139,13 @@ func (x *xaes) reserve(n uint32) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{subkey: s}
+	w := &writer{subkey: s, old: new(atomic.Bool)}
 	w.used.Store(n)
-	w.timer = time.AfterFunc(saltAge-saltSlack, func() {
-		w.old.Store(true)
-		x.writing.CompareAndSwap(w, nil) // an idle key keeps no subkey to write with
-	})
+	// The timer knows the flag alone: a busy key makes many writers a second, and
+	// must not keep them all. It is never stopped: a timer of a synctest bubble
+	// must not be touched from outside, and a key may be used on both sides.
+	old := w.old
+	time.AfterFunc(saltAge-saltSlack, func() { old.Store(true) })
 	x.writing.Swap(w).retire()
 	return w, nil
 }
