@@ -11,10 +11,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/structseal/structseal/internal/durable"
 )
 
 // fileMagic opens a ring file's first line; the revision follows.
@@ -103,7 +104,7 @@ func (s *FileStore) Load(ctx context.Context, name string) (Record, error) {
 	}
 	// The file may have been renamed a moment ago by a writer that has not
 	// synced the directory yet: nobody may use a key that a power cut undoes.
-	return r, syncDir(s.dir)
+	return r, durable.SyncDir(s.dir)
 }
 
 func (s *FileStore) read(name string) (Record, error) {
@@ -243,24 +244,7 @@ func (s *FileStore) write(name string, next Record) (err error) {
 		return err
 	}
 	fileStoreHook("renamed")
-	err = syncDir(s.dir)
+	err = durable.SyncDir(s.dir)
 	fileStoreHook("directory synced")
 	return err
-}
-
-// syncDir makes the directory's entries durable.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // directories can't be synced there
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	// Some file systems can't, or are read-only: there is nothing to wait for.
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.EROFS) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
 }
