@@ -73,8 +73,10 @@ func recordValues(t *testing.T) []value {
 	ctx := t.Context()
 	text := textCanary("the text", secretText)
 	instant := []canary{
-		textCanary("the time", secretTime.Format(time.RFC3339Nano)),
-		textCanary("the time in UTC", secretTime.UTC().Format("2006-01-02 15:04:05.999999999")),
+		// Not the time of day: once a day every log shows it.
+		textCanary("the date", secretTime.Format(time.DateOnly)),
+		textCanary("the date in UTC", secretTime.UTC().Format(time.DateOnly)),
+		textCanary("the fraction and the offset", secretTime.Format(".999999999Z07:00")),
 		textCanary("the unix time", strconv.FormatInt(secretTime.Unix(), 10)),
 		textCanary("the nanoseconds", strconv.Itoa(secretTime.Nanosecond())),
 		textCanary("the seconds since year 1", strconv.FormatInt(secretTime.Unix()+62135596800, 10)),
