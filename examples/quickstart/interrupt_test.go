@@ -176,3 +176,25 @@ func TestInterrupted(t *testing.T) {
 	}
 	want(t, start(t, dir), "Those of customers.csv (300) are equal")
 }
+
+// TestClosedPipe is `quickstart | head`: the output ends, and nothing stays behind.
+func TestClosedPipe(t *testing.T) {
+	temp := t.TempDir()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	cmd, errs := child(t, "", 0) // no directory: a temporary one
+	cmd.Env = append(cmd.Env, "TMPDIR="+temp, "TMP="+temp)
+	cmd.Stdout = w
+	if err := cmd.Run(); err == nil || !cmd.ProcessState.Exited() || !strings.HasPrefix(errs.String(), "quickstart: interrupted.") {
+		t.Errorf("%v, %s", err, errs)
+	}
+	if left, err := os.ReadDir(temp); len(left) != 0 || err != nil {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
