@@ -49,7 +49,9 @@
 //
 // String fields hold "s1." and unpadded base64url, []byte fields the bytes
 // themselves: see docs/format.md. A value grows by 77 bytes under the default
-// suite and 33 under the compact one, and text by a third on top.
+// suite and 33 under the compact one, and text by a third on top. Ciphertexts that
+// were written together start alike: they share the key's id and, for a second at
+// most, the salt. What follows is different for every value, equal ones too.
 //
 // # Security considerations
 //

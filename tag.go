@@ -96,13 +96,17 @@ func malformed(raw, reason string) error {
 	return nil
 }
 
-// nearSeal reports tag keys that are meant to be "seal".
+// nearSeal reports tag keys that are meant to be "seal": one letter off, unless
+// that is an English word, or one of some longer forms.
 func nearSeal(key string) bool {
-	switch strings.Trim(strings.ToLower(key), "_-,;.'`") {
-	case "seal", "seals", "sealed", "sael", "sela", "seall", "structseal":
+	key = strings.Trim(strings.ToLower(key), "_-,;.'`")
+	switch key {
+	case "seals", "sealed", "sael", "sela", "structseal":
 		return true
+	case "deal", "heal", "meal", "peal", "real", "teal", "veal", "weal", "zeal", "sea", "seam", "sear", "seas", "seat", "sell":
+		return false
 	}
-	return false
+	return editDistance(key, "seal") <= 1
 }
 
 // parseTag parses the value of a seal tag on a field or a marker.

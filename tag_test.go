@@ -58,6 +58,9 @@ func TestP5_MalformedTags(t *testing.T) {
 		{str, `sael:"x"`, "did you mean"},
 		{str, `sealed:"x"`, "did you mean"},
 		{str, `seals:"x"`, "did you mean"},
+		{str, `saal:"x"`, "did you mean"},
+		{str, `sel:"x"`, "did you mean"},
+		{str, `seall:"x"`, "did you mean"},
 		{str, `structseal:"x"`, "did you mean"},
 		// labels
 		{str, `seal:""`, "empty label"},
