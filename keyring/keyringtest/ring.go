@@ -8,8 +8,8 @@ import (
 	"github.com/structseal/structseal/kmsprovider/localkms"
 )
 
-// testRingLife: a ring from its creation until it is full (with -short: has 32
-// keys), through two handles.
+// testRingLife: a ring from its creation until it is full (with -short or -race:
+// has 32 keys), through two handles.
 func testRingLife(e *env) {
 	name, kms := e.name("ring"), localkms.NewRandom()
 	if _, err := keyring.Open(e.ctx, name, e.store, kms, keyring.TrustOnFirstUse, nil); !errors.Is(err, keyring.ErrNotFound) {
@@ -30,7 +30,7 @@ func testRingLife(e *env) {
 	defer other.Close()
 
 	first, last := len(ring.Keys()), keyring.MaxKeys
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		last = 32
 	}
 	purposes := [...]keyring.Purpose{keyring.Data, keyring.Data, keyring.Deterministic}

@@ -1,0 +1,5 @@
+CREATE TABLE IF NOT EXISTS `structseal_rings` (
+	name     VARBINARY(100) NOT NULL PRIMARY KEY,
+	revision BIGINT NOT NULL,
+	data     MEDIUMBLOB NOT NULL
+) ENGINE = InnoDB;
