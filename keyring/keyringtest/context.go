@@ -52,7 +52,7 @@ func testCancelled(e *env) {
 // or the new one. It may leave the new one later than it returns: nobody waits
 // for the server.
 func testCancelledMidway(e *env) {
-	const rounds = 60
+	const rounds = 150
 	name := e.name("ring")
 	body := func(n uint64) keyring.Record {
 		return keyring.Record{Revision: n, Data: text(at(n) + " " + random(1000))}
