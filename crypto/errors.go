@@ -28,6 +28,8 @@ var (
 	ErrWiped = errors.New("key was wiped")
 	// ErrInvalidKey: wrong size, zero id, or all-zero key bytes.
 	ErrInvalidKey = errors.New("invalid key")
+	// ErrExhausted: the key has sealed as many messages as it may. Rotate.
+	ErrExhausted = errors.New("key has sealed as many messages as it may")
 	// ErrTooLarge: the plaintext is above [MaxPlaintext].
 	ErrTooLarge = errors.New("plaintext is too large")
 	// ErrContext: a context with duplicate or too long parts, or bytes that

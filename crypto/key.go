@@ -37,6 +37,8 @@ type keyState struct {
 
 	mu     sync.Mutex
 	secret []byte // guarded by mu
+
+	meter meter
 }
 
 // CheckSize is the length of a key check value in bytes.
@@ -70,6 +72,7 @@ func NewKey(suite Suite, id uint32, secret []byte) (*Key, error) {
 		return nil, err
 	}
 	st.secret = append([]byte(nil), secret...)
+	st.meter.allowed.Store(CompactMessages)
 	st.live.Store(live)
 	return &Key{state: func() *keyState { return st }}, nil
 }

@@ -16,7 +16,7 @@ import (
 // Seal is safe for concurrent use.
 //
 // Errors: ErrWiped, ErrTooLarge, ErrNotApproved (Deterministic in enforced FIPS
-// 140 mode). On error the result is nil and dst is unchanged up to its length.
+// 140 mode); for Compact ErrExhausted and what [Key.Meter] returns. On error the result is nil and dst is unchanged up to its length.
 func (k *Key) Seal(dst, plaintext, context []byte) ([]byte, error) {
 	var r sealing
 	if err := r.reset(k, 1); err != nil {
@@ -54,6 +54,15 @@ func (r *sealing) seal(dst, plaintext, context []byte) ([]byte, error) {
 		return w.seal(buf, start+at, nonce, context), nil
 	case Compact:
 		const text = prefixSize + nonceSize
+		if r.left == 0 {
+			// Once per record: a count that all cores write to is not free.
+			n := r.batch()
+			if err := r.key.meter.take(n); err != nil {
+				return nil, fmt.Errorf("crypto: key %08x: %w", c.id, err)
+			}
+			r.left = n
+		}
+		r.left--
 		buf := grow(dst, len(plaintext)+suites[Compact].overhead, context)[:start+text+len(plaintext)]
 		frame := buf[start:]
 		copy(frame[text:], plaintext)

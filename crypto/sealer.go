@@ -66,7 +66,7 @@ type sealing struct {
 	key    *keyState
 	w      *writer
 	want   int // values announced and not yet provided for
-	left   int // values that w may still seal
+	left   int // values that w may still seal, or that are counted already
 	unused int // bytes of random not used yet, counted from the end
 	random [sealerNonces * nonceSize]byte
 }
