@@ -408,7 +408,7 @@ func TestConcurrent(t *testing.T) {
 						}
 					}
 					if g == 0 {
-						must(ring.Rotate(t.Context(), keyring.Data, nil))(t)
+						must(ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Now: true}))(t)
 					}
 				}
 			})

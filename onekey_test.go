@@ -132,7 +132,7 @@ func TestP4_OneUnwrap(t *testing.T) {
 	defer ring.Close()
 	row := must(structseal.Encrypt(t.Context(), ring, oneKey{ID: "1", Text: "x", Blob: []byte("y")}))(t)
 	for range 3 {
-		must(ring.Rotate(t.Context(), keyring.Data, nil))(t)
+		must(ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Now: true}))(t)
 	}
 	cold := must(keyring.Open(t.Context(), "r", store, kms, pin, nil))(t)
 	defer cold.Close()

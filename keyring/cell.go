@@ -20,12 +20,17 @@ type cell struct {
 	flight flight
 
 	mu      sync.Mutex
-	dropped bool // guarded by mu
+	dropped bool   // guarded by mu
+	spare   uint64 // guarded by mu; messages reserved for the key and not used
 }
+
+// A reserver reserves more messages for a compact key, at least n, and returns
+// how many.
+type reserver func(n uint64) (uint64, error)
 
 // fill keeps what was unwrapped from secret, unless somebody else did or the
 // cell was dropped meanwhile.
-func (c *cell) fill(k *keyRecord, secret []byte) error {
+func (c *cell) fill(k *keyRecord, secret []byte, reserve reserver) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dropped {
@@ -49,6 +54,20 @@ func (c *cell) fill(k *keyRecord, secret []byte) error {
 	if err != nil {
 		return err
 	}
+	// What an earlier object of the key has reserved and not used is this one's.
+	spare := c.spare
+	c.spare = 0
+	key.Meter(func(used uint64) (uint64, error) {
+		if used <= spare {
+			return spare, nil
+		}
+		n, err := reserve(used - spare)
+		if err != nil {
+			return 0, err
+		}
+		spare += n
+		return spare, nil
+	})
 	c.key.Store(key)
 	return nil
 }

@@ -17,6 +17,9 @@ type CreateOptions struct {
 	// Suite of the data key: crypto.Default (the default) or crypto.Compact.
 	Suite crypto.Suite
 
+	// Actor stands in the ring's history. At most 100 printable ASCII characters.
+	Actor string
+
 	OpenOptions
 }
 
@@ -82,7 +85,7 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	if opts != nil {
 		open = &opts.OpenOptions
 	}
-	timeout := open.timeout()
+	timeout := open.filled().CallTimeout
 	kek, err := newKEK(kms, timeout)
 	if err != nil {
 		return nil, err
@@ -97,23 +100,29 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 		return nil, err
 	}
 
-	ring := body{Format: recordFormat, Name: name, Revision: 1}
+	d := &draft{body: body{Format: recordFormat, Name: name, Revision: 1, Clock: 1, History: history{Entries: []historyEntry{}}}}
+	if opts != nil {
+		d.actor = opts.Actor
+	}
+	if err := checkActor(d.actor); err != nil {
+		return nil, err
+	}
 	var macKey hidden
 	for i := range material {
 		m := &material[i]
 		if m.id == 0 {
-			m.id = newID(&ring, material)
+			m.id = newID(&d.body, material)
 		}
 		k, err := kek.newKey(ctx, name, m)
 		if err != nil {
 			return nil, err
 		}
-		ring.Keys = append(ring.Keys, k)
+		d.append(k, OpCreate)
 		if m.purpose == MAC {
 			macKey = m.secret
 		}
 	}
-	rec, data, err := ring.sign(macKey)
+	rec, data, err := d.sign(macKey)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +140,7 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	if err != nil {
 		return nil, storeError(err)
 	}
-	r := newKeyring(rec, data, store, kek, append([]byte(nil), macKey()...))
+	r := newKeyring(rec, data, store, kek, append([]byte(nil), macKey()...), open.filled())
 	for i := range material {
 		r.seed(&material[i])
 	}
@@ -162,7 +171,7 @@ func (e kek) newKey(ctx context.Context, name string, m *keyMaterial) (keyRecord
 // in FIPS-only mode) says so at its first use.
 func (r *Keyring) seed(m *keyMaterial) {
 	if e := r.live.Load().lookup(m.id); e != nil && e.cell != nil {
-		_ = e.cell.fill(e.keyRecord, m.secret())
+		_ = e.cell.fill(e.keyRecord, m.secret(), r.reserver(e.keyRecord))
 	}
 }
 

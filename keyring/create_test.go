@@ -244,13 +244,13 @@ func TestErrorsAreSaidOnceAndNamed(t *testing.T) {
 	check("unknown key", err)
 	_, err = ring.Primary(ctx, MAC)
 	check("purpose", err)
-	_, err = ring.Rotate(ctx, MAC, nil)
+	_, err = ring.Rotate(ctx, MAC, &RotateOptions{Now: true})
 	check("rotate purpose", err)
 	store.onLoad = func(context.Context, Record, error) (Record, error) {
 		return Record{}, fmt.Errorf("connection refused")
 	}
 	check("refresh", ring.Refresh(ctx))
-	_, err = ring.Rotate(ctx, Data, nil)
+	_, err = ring.Rotate(ctx, Data, &RotateOptions{Now: true})
 	check("rotate", err)
 	store.onLoad = nil
 	kms.onUnwrap = func(context.Context, []byte, error) ([]byte, error) { return nil, kmsprovider.ErrThrottled }

@@ -8,7 +8,8 @@
 //	ring, err := keyring.Open(ctx, "app", store, kms, pin, nil)     // ever after
 //	key, err := ring.Primary(ctx, keyring.Data)                     // to seal
 //	key, err = ring.Key(ctx, keyring.Data, id)                      // to open
-//	id, err := ring.Rotate(ctx, keyring.Data, nil)                  // a new primary
+//	id, err := ring.Rotate(ctx, keyring.Data, nil)                  // publish a new key
+//	report, err := ring.Maintain(ctx)                               // now and then: promotes it
 //
 // A ring has keys of five purposes (see [Purpose]), each random and wrapped on
 // its own. Every wrap is bound to the ring's name, the key's id, its purpose and

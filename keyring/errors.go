@@ -63,6 +63,16 @@ var (
 	ErrKeyDisabled = errors.New("key is disabled")
 	// ErrKeyDestroyed: the key existed; its bytes are gone for good.
 	ErrKeyDestroyed = errors.New("key is destroyed")
+	// ErrState: the change doesn't apply to a key in its state.
+	ErrState = errors.New("key is in another state")
+	// ErrTooEarly: a wait isn't over. A *WaitError says how long it lasts.
+	ErrTooEarly = errors.New("too early")
+	// ErrCensus: the census given doesn't prove that a key is unused.
+	ErrCensus = errors.New("census proves nothing")
+	// ErrInUse: the census found ciphertexts of the key.
+	ErrInUse = errors.New("key is in use")
+	// ErrActor: not an actor that a history can hold.
+	ErrActor = errors.New("invalid actor")
 	// ErrTooLarge: the ring would hold more than MaxKeys keys or MaxRecordSize
 	// bytes.
 	ErrTooLarge = errors.New("ring is too large")

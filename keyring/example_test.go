@@ -56,7 +56,7 @@ func Example() {
 	}
 
 	// Later: a new primary. The old key goes on opening what it sealed.
-	if _, err := ring.Rotate(ctx, keyring.Data, nil); err != nil {
+	if _, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
 		log.Fatal(err)
 	}
 	id, err := crypto.KeyID(ciphertext)

@@ -153,6 +153,13 @@ func edit(t testing.TB, r *Keyring, s Store, change func(*body)) {
 	b := rec.body
 	change(&b)
 	b.Revision++
+	for i := range b.Keys {
+		if k := &b.Keys[i]; k.State <= Primary {
+			k.Retired = 0
+		} else if k.Retired == 0 {
+			k.Retired = k.Since
+		}
+	}
 	if err := r.withMAC(func(macKey hidden) error {
 		next, data, err := b.sign(macKey)
 		if err != nil {
@@ -169,7 +176,7 @@ func setState(t testing.TB, r *Keyring, s Store, id uint32, state State) {
 	t.Helper()
 	edit(t, r, s, func(b *body) {
 		k := b.find(id)
-		k.State = state
+		k.enter(state, b.Revision, b.Clock)
 		if state == Destroyed {
 			k.Wraps = []wrap{}
 		}

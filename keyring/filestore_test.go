@@ -75,7 +75,7 @@ func TestFileStoreFiles(t *testing.T) {
 	store, dir := mustFileStore(t)
 	kms := newFakeKMS()
 	ring, pin := mustCreate(t, "app", store, kms)
-	must[uint32](t)(ring.Rotate(ctx, Data, nil))
+	must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	fi, err := os.Stat(dir)
 	if err != nil || fi.Mode().Perm() != 0o700 {
 		t.Errorf("directory: %v, %v", fi.Mode(), err)
@@ -101,7 +101,7 @@ func TestFileStoreFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil))
-	must[uint32](t)(ring.Rotate(ctx, Data, nil))
+	must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	if _, err := os.Stat(tmp); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("temporary file: %v", err)
 	}
@@ -127,7 +127,7 @@ func TestFileStoreFiles(t *testing.T) {
 		if _, err := Open(ctx, "app", store, kms, pin, nil); !errors.Is(err, c.want) || errors.Is(err, ErrUnavailable) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if _, err := ring.Rotate(ctx, Data, nil); err == nil {
+		if _, err := ring.Rotate(ctx, Data, &RotateOptions{Now: true}); err == nil {
 			t.Errorf("%s: rotated", what)
 		}
 	}

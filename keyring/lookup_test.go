@@ -229,7 +229,7 @@ func TestDisabledKeysAreWiped(t *testing.T) {
 	ring, _ := mustCreate(t, "app", store, kms)
 	old := must[*crypto.Key](t)(ring.Primary(ctx, Data))
 	ct := must[[]byte](t)(old.Seal(nil, []byte("text"), nil))
-	must[uint32](t)(ring.Rotate(ctx, Data, nil))
+	must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	if k, err := ring.Key(ctx, Data, old.ID()); k != old || err != nil {
 		t.Errorf("after Rotate: %v, %v", k, err)
 	}
@@ -260,7 +260,7 @@ func TestDropDuringUnwrap(t *testing.T) {
 		ctx := t.Context()
 		writer := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil))
 		id := writer.Keys()[0].ID
-		must[uint32](t)(writer.Rotate(ctx, Data, nil))
+		must[uint32](t)(writer.Rotate(ctx, Data, &RotateOptions{Now: true}))
 		for what, drop := range map[string]struct {
 			do   func(*Keyring)
 			want error
@@ -312,7 +312,7 @@ func TestClose(t *testing.T) {
 	_, errKey := ring.Key(ctx, Data, key.ID())
 	_, errUnknown := ring.Key(ctx, Data, 1)
 	_, errIndex := ring.BlindIndexKey(ctx, "r", "f", "i")
-	_, errRotate := ring.Rotate(ctx, Data, nil)
+	_, errRotate := ring.Rotate(ctx, Data, &RotateOptions{Now: true})
 	for _, err := range []error{errPrimary, errKey, errUnknown, errIndex, errRotate, ring.Refresh(ctx)} {
 		if !errors.Is(err, ErrClosed) {
 			t.Error(err)
@@ -345,7 +345,7 @@ func TestConcurrentUse(t *testing.T) {
 					t.Errorf("Key(%08x): %v, %v", key.ID(), k, err)
 				}
 				if i == 0 {
-					must[uint32](t)(ring.Rotate(ctx, Data, nil))
+					must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 				}
 				if err := ring.Refresh(ctx); err != nil {
 					t.Error(err)
@@ -393,7 +393,7 @@ func BenchmarkKeyring(b *testing.B) {
 	ring, _ := mustCreate(b, "app", NewMemoryStore(), newFakeKMS())
 	key := must[*crypto.Key](b)(ring.Primary(ctx, Data))
 	for range 50 {
-		must[uint32](b)(ring.Rotate(ctx, Data, nil))
+		must[uint32](b)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	}
 	b.Run("op=primary", func(b *testing.B) {
 		b.ReportAllocs()

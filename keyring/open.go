@@ -4,27 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/structseal/structseal/kmsprovider"
 )
-
-// DefaultCallTimeout bounds each call to the store and the KMS.
-const DefaultCallTimeout = 10 * time.Second
-
-// OpenOptions are optional: nil and the zero value are the defaults.
-type OpenOptions struct {
-	// CallTimeout bounds each call to the store and to the KMS, whatever the
-	// caller's context allows. Default: DefaultCallTimeout.
-	CallTimeout time.Duration
-}
-
-func (o *OpenOptions) timeout() time.Duration {
-	if o == nil || o.CallTimeout <= 0 {
-		return DefaultCallTimeout
-	}
-	return o.CallTimeout
-}
 
 // Open opens a ring that [Create] made. It never creates one. pin is what Create
 // returned: without it, whoever can write the store and call the KMS's wrap could
@@ -38,11 +20,11 @@ func (o *OpenOptions) timeout() time.Duration {
 // ErrTampered; ErrPinMismatch; ErrWrongKEK; ErrKeyCheck; the provider's; ctx's
 // own.
 func Open(ctx context.Context, name string, store Store, kms kmsprovider.Provider, pin Pin, opts *OpenOptions) (*Keyring, error) {
-	r, err := open(ctx, name, store, kms, pin, opts.timeout())
+	r, err := open(ctx, name, store, kms, pin, opts.filled())
 	return r, ringError(name, err)
 }
 
-func open(ctx context.Context, name string, store Store, kms kmsprovider.Provider, pin Pin, timeout time.Duration) (*Keyring, error) {
+func open(ctx context.Context, name string, store Store, kms kmsprovider.Provider, pin Pin, opts OpenOptions) (*Keyring, error) {
 	if err := validName(name); err != nil {
 		return nil, err
 	}
@@ -52,11 +34,11 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 	if store == nil {
 		return nil, errNoStore
 	}
-	kek, err := newKEK(kms, timeout)
+	kek, err := newKEK(kms, opts.CallTimeout)
 	if err != nil {
 		return nil, err
 	}
-	rec, data, err := load(ctx, store, name, timeout)
+	rec, data, err := load(ctx, store, name, opts.CallTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -73,12 +55,12 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 		clear(macKey)
 		return nil, err
 	}
-	return newKeyring(rec, data, store, kek, macKey), nil
+	return newKeyring(rec, data, store, kek, macKey, opts), nil
 }
 
 // newKeyring makes the open ring of a verified record. It keeps macKey.
-func newKeyring(rec *record, data []byte, store Store, kek kek, macKey []byte) *Keyring {
-	c := &core{store: store, kek: kek, timeout: kek.timeout, macKey: hide(macKey)}
+func newKeyring(rec *record, data []byte, store Store, kek kek, macKey []byte, opts OpenOptions) *Keyring {
+	c := &core{store: store, kek: kek, timeout: opts.CallTimeout, opts: opts, macKey: hide(macKey)}
 	r := &Keyring{
 		name: rec.Name,
 		pin:  Pin{check: rec.primary(MAC).Check},

@@ -20,7 +20,7 @@ func TestOpenIsCheap(t *testing.T) {
 	store, kms := newFakeStore(), newFakeKMS()
 	ring, pin := mustCreate(t, "app", store, kms)
 	for range 3 {
-		must[uint32](t)(ring.Rotate(ctx, Data, nil))
+		must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	}
 	store.loads.Store(0)
 	kms.unwraps.Store(0)
@@ -96,7 +96,7 @@ func TestForgedRingIsRefused(t *testing.T) {
 	if err := ring.Refresh(ctx); !errors.Is(err, ErrPinMismatch) {
 		t.Errorf("refresh from the forged ring: %v", err)
 	}
-	if _, err := ring.Rotate(ctx, Data, nil); !errors.Is(err, ErrPinMismatch) {
+	if _, err := ring.Rotate(ctx, Data, &RotateOptions{Now: true}); !errors.Is(err, ErrPinMismatch) {
 		t.Errorf("rotate on the forged ring: %v", err)
 	}
 
@@ -130,7 +130,8 @@ func TestForgedRingIsRefused(t *testing.T) {
 	// Our ring with one of his keys in it.
 	mixed := mine.body
 	mixed.Keys = append(slices.Clone(mixed.Keys), *theirs.primary(Data))
-	mixed.primary(Data).State = Enabled
+	k := mixed.primary(Data)
+	k.State, k.Retired = Enabled, k.Since
 	store.put(t, "app", sign(mixed))
 	if _, err := Open(ctx, "app", store, kms, pin, nil); !errors.Is(err, ErrTampered) {
 		t.Errorf("our ring with his key: %v", err)

@@ -21,7 +21,7 @@ func TestP6_NothingPrintsSecrets(t *testing.T) {
 	ctx := t.Context()
 	store, kms := newFakeStore(), newFakeKMS()
 	ring, pin := mustCreate(t, "app", store, kms)
-	must[uint32](t)(ring.Rotate(ctx, Data, nil))
+	must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	must[*crypto.Key](t)(ring.Primary(ctx, Data))
 	must[*crypto.BlindIndexKey](t)(ring.BlindIndexKey(ctx, "r", "f", "i"))
 	material := must[[]KeyMaterial](t)(ring.Materials(ctx, secretaccess.Grant(), Data))

@@ -74,7 +74,7 @@ func child(dir string) error {
 	}
 	fmt.Println("ready")
 	for n := 0; count == 0 || n < count; n++ {
-		id, err := ring.Rotate(ctx, Data, nil)
+		id, err := ring.Rotate(ctx, Data, &RotateOptions{Now: true})
 		if err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func TestP7_KillAtEveryStep(t *testing.T) {
 			t.Errorf("%s: revision %d, want %d", step, ring.Revision(), want)
 		}
 		// And the next writer isn't in the way of anything.
-		must[uint32](t)(ring.Rotate(t.Context(), Data, nil))
+		must[uint32](t)(ring.Rotate(t.Context(), Data, &RotateOptions{Now: true}))
 		if _, err := os.Stat(filepath.Join(s.dir, "keys", "app.tmp")); !os.IsNotExist(err) {
 			t.Errorf("%s: temporary file: %v", step, err)
 		}
@@ -260,7 +260,7 @@ func TestManyProcessesRotate(t *testing.T) {
 	for range goroutines {
 		wg.Go(func() {
 			for range rounds {
-				id, err := ring.Rotate(t.Context(), Data, nil)
+				id, err := ring.Rotate(t.Context(), Data, &RotateOptions{Now: true})
 				if err != nil {
 					t.Error(err)
 				}

@@ -25,7 +25,9 @@ type body struct {
 	Format   string      `json:"format"`
 	Name     string      `json:"name"`
 	Revision uint64      `json:"revision"`
+	Clock    uint64      `json:"clock"` // milliseconds; see clock.go
 	Keys     []keyRecord `json:"keys"`
+	History  history     `json:"history"`
 }
 
 // record is a ring as it is stored. docs/format.md has its text.
@@ -35,14 +37,18 @@ type record struct {
 }
 
 type keyRecord struct {
-	ID      keyID      `json:"id"`
-	Purpose Purpose    `json:"purpose"`
-	Suite   string     `json:"suite"`
-	State   State      `json:"state"`
-	Created stamp      `json:"created"`
-	Changed stamp      `json:"changed"`
-	Check   checkValue `json:"check"`
-	Wraps   []wrap     `json:"wraps"`
+	ID       keyID      `json:"id"`
+	Purpose  Purpose    `json:"purpose"`
+	Suite    string     `json:"suite"`
+	State    State      `json:"state"`
+	Created  stamp      `json:"created"`
+	Changed  stamp      `json:"changed"`
+	Revision uint64     `json:"revision"` // that set State
+	Since    uint64     `json:"since"`    // Clock then
+	Retired  uint64     `json:"retired"`  // Clock when it ceased to be pending or primary; 0 before
+	Messages uint64     `json:"messages"` // reserved so far; compact suite only
+	Check    checkValue `json:"check"`
+	Wraps    []wrap     `json:"wraps"`
 }
 
 // wrap is a key, encrypted by one KEK.
@@ -133,8 +139,6 @@ func (id *keyID) UnmarshalText(text []byte) error {
 
 // stamp is written as RFC 3339 in UTC with whole seconds.
 type stamp struct{ time.Time }
-
-func now() stamp { return stamp{time.Now().UTC().Truncate(time.Second)} }
 
 func (s stamp) MarshalText() ([]byte, error) { return s.AppendFormat(nil, time.RFC3339), nil }
 

@@ -20,7 +20,7 @@ func ringForEdits(t testing.TB) (*fakeStore, *fakeKMS, Pin, Record) {
 	ring, pin := mustCreate(t, "app", store, kms)
 	states := []State{Pending, Disabled, Destroying, Destroyed}
 	for range states {
-		if _, err := ring.Rotate(ctx, Data, &RotateOptions{Suite: crypto.Compact}); err != nil {
+		if _, err := ring.Rotate(ctx, Data, &RotateOptions{Suite: crypto.Compact, Now: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,24 +150,39 @@ func TestEveryEditOfARecordIsDetected(t *testing.T) {
 func TestValidate(t *testing.T) {
 	_, _, _, good := ringForEdits(t)
 	for what, change := range map[string]func(r *record){
-		"name":              func(r *record) { r.Name = "A" },
-		"revision 0":        func(r *record) { r.Revision = 0 },
-		"revision 2^63":     func(r *record) { r.Revision = 1 << 63 },
-		"id 0":              func(r *record) { r.Keys[0].ID = 0 },
-		"id twice":          func(r *record) { r.Keys[0].ID = r.Keys[4].ID },
-		"no primary":        func(r *record) { r.primary(Data).State = Enabled },
-		"two primaries":     func(r *record) { r.Keys[5].State = Primary; r.Keys[5].Wraps = r.Keys[0].Wraps },
-		"suite":             func(r *record) { r.primary(Data).Suite = "aes-256-siv" },
-		"index suite":       func(r *record) { r.primary(Index).Suite = "xaes-256-gcm" },
-		"purpose":           func(r *record) { r.Keys[0].Purpose = 0 },
-		"state":             func(r *record) { r.Keys[0].State = 0 },
-		"primary unwrapped": func(r *record) { r.Keys[1].Wraps = []wrap{} },
-		"null wraps":        func(r *record) { r.Keys[1].Wraps = nil },
-		"destroyed wrapped": func(r *record) { r.Keys[0].State = Destroyed; r.Keys[0].Wraps = []wrap{{"a", blob("a")}} },
-		"kek twice":         func(r *record) { r.Keys[1].Wraps = append(r.Keys[1].Wraps, r.Keys[1].Wraps[0]) },
-		"kek id":            func(r *record) { r.Keys[1].Wraps[0].KEK = "a b" },
-		"empty blob":        func(r *record) { r.Keys[1].Wraps[0].Blob = nil },
-		"long blob":         func(r *record) { r.Keys[1].Wraps[0].Blob = make(blob, maxBlobLen+1) },
+		"name":               func(r *record) { r.Name = "A" },
+		"revision 0":         func(r *record) { r.Revision = 0 },
+		"revision 2^63":      func(r *record) { r.Revision = 1 << 63 },
+		"id 0":               func(r *record) { r.Keys[0].ID = 0 },
+		"id twice":           func(r *record) { r.Keys[0].ID = r.Keys[4].ID },
+		"no primary":         func(r *record) { k := r.primary(Data); k.State, k.Retired = Enabled, k.Since },
+		"two primaries":      func(r *record) { k := &r.Keys[5]; k.State, k.Retired, k.Wraps = Primary, 0, r.Keys[0].Wraps },
+		"suite":              func(r *record) { r.primary(Data).Suite = "aes-256-siv" },
+		"index suite":        func(r *record) { r.primary(Index).Suite = "xaes-256-gcm" },
+		"purpose":            func(r *record) { r.Keys[0].Purpose = 0 },
+		"state":              func(r *record) { r.Keys[0].State = 0 },
+		"primary unwrapped":  func(r *record) { r.Keys[1].Wraps = []wrap{} },
+		"null wraps":         func(r *record) { r.Keys[1].Wraps = nil },
+		"clock 0":            func(r *record) { r.Clock = 0 },
+		"key of the future":  func(r *record) { r.Keys[1].Since = r.Clock + 1 },
+		"key without clock":  func(r *record) { r.Keys[1].Since = 0 },
+		"next revision":      func(r *record) { r.Keys[1].Revision = r.Revision + 1 },
+		"key revision 0":     func(r *record) { r.Keys[1].Revision = 0 },
+		"retired primary":    func(r *record) { r.primary(Data).Retired = 1 },
+		"active and retired": func(r *record) { r.Keys[0].State, r.Keys[0].Retired = Enabled, 0 },
+		"counted xaes":       func(r *record) { r.primary(Index).Messages = 1 },
+		"over the wall":      func(r *record) { r.primary(Data).Messages = crypto.CompactMessages + 1 },
+		"no history":         func(r *record) { r.History.Entries = nil },
+		"long history":       func(r *record) { r.History.Entries = append(make([]historyEntry, MaxHistory), r.History.Entries...) },
+		"history of future":  func(r *record) { r.History.Entries[0].Revision = r.Revision + 1 },
+		"history order":      func(r *record) { e := r.History.Entries; e[0], e[len(e)-1] = e[len(e)-1], e[0] },
+		"odd actor":          func(r *record) { r.History.Entries[0].Actor = "a\n" },
+		"hash of nothing":    func(r *record) { r.History.Hash[0] = 1 },
+		"destroyed wrapped":  func(r *record) { r.Keys[0].State = Destroyed; r.Keys[0].Wraps = []wrap{{"a", blob("a")}} },
+		"kek twice":          func(r *record) { r.Keys[1].Wraps = append(r.Keys[1].Wraps, r.Keys[1].Wraps[0]) },
+		"kek id":             func(r *record) { r.Keys[1].Wraps[0].KEK = "a b" },
+		"empty blob":         func(r *record) { r.Keys[1].Wraps[0].Blob = nil },
+		"long blob":          func(r *record) { r.Keys[1].Wraps[0].Blob = make(blob, maxBlobLen+1) },
 	} {
 		r := must[*record](t)(parseRecord(good.Data))
 		change(r)
@@ -178,7 +193,7 @@ func TestValidate(t *testing.T) {
 	r := must[*record](t)(parseRecord(good.Data))
 	for range MaxKeys {
 		k := r.Keys[1]
-		k.ID, k.State = keyID(len(r.Keys)+1000), Enabled
+		k.ID, k.State, k.Retired = keyID(len(r.Keys)+1000), Enabled, k.Since
 		r.Keys = append(r.Keys, k)
 	}
 	if err := r.validate(); !errors.Is(err, ErrTooLarge) {
@@ -193,16 +208,23 @@ func TestFullRingFits(t *testing.T) {
 	r := must[*record](t)(parseRecord(good.Data))
 	for len(r.Keys) < MaxKeys {
 		k := r.Keys[1]
-		k.ID, k.State = keyID(len(r.Keys)+1000), Enabled
+		k.ID, k.State, k.Retired = keyID(len(r.Keys)+1000), Enabled, k.Since
 		k.Wraps = []wrap{{"arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", make(blob, 400)},
 			{"projects/p/locations/europe-west3/keyRings/ring/cryptoKeys/key", make(blob, 120)}}
 		r.Keys = append(r.Keys, k)
+	}
+	r.Revision, r.Clock = 1<<40, 1<<45
+	for range 2 * MaxHistory {
+		r.History.add(historyEntry{Revision: r.Revision, At: now(), Actor: strings.Repeat("a", maxActorLen), Op: OpDestroy, Key: 1, From: Disabled, To: Destroying})
+	}
+	if err := r.History.trim(); err != nil {
+		t.Fatal(err)
 	}
 	rec, data, err := r.sign(hide([]byte("a key of thirty-two bytes or so.")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d keys under two KMSs: %d bytes", len(rec.Keys), len(data))
+	t.Logf("%d keys under two KMSs, %d changes: %d bytes", len(rec.Keys), len(rec.History.Entries), len(data))
 	must[*record](t)(parseRecord(data))
 	for i := range r.Keys {
 		if len(r.Keys[i].Wraps) > 0 {

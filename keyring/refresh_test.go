@@ -74,7 +74,7 @@ func TestNewKeysAreFound(t *testing.T) {
 		warm := must[*crypto.Key](t)(reader.Primary(ctx, Data))
 		store.loads.Store(0)
 		kms.unwraps.Store(0)
-		id := must[uint32](t)(writer.Rotate(ctx, Data, nil))
+		id := must[uint32](t)(writer.Rotate(ctx, Data, &RotateOptions{Now: true}))
 		store.loads.Store(0)
 		key, err := reader.Key(ctx, Data, id)
 		if err != nil || key.ID() != id {
@@ -95,7 +95,7 @@ func TestNewKeysAreFound(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		id = must[uint32](t)(writer.Rotate(ctx, Data, nil))
+		id = must[uint32](t)(writer.Rotate(ctx, Data, &RotateOptions{Now: true}))
 		if _, err := reader.Key(ctx, Data, id); !errors.Is(err, ErrUnknownKey) {
 			t.Errorf("within the interval: %v", err)
 		}
@@ -109,18 +109,18 @@ func TestRollbackIsRefused(t *testing.T) {
 	store, kms := newFakeStore(), newFakeKMS()
 	ring, pin := mustCreate(t, "app", store, kms)
 	first := store.get(t, "app")
-	must[uint32](t)(ring.Rotate(ctx, Data, nil))
+	must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	second := store.get(t, "app")
 	store.put(t, "app", first)
 	if err := ring.Refresh(ctx); !errors.Is(err, ErrRollback) || errors.Is(err, ErrUnavailable) {
 		t.Errorf("older record: %v", err)
 	}
-	if _, err := ring.Rotate(ctx, Data, nil); !errors.Is(err, ErrRollback) {
+	if _, err := ring.Rotate(ctx, Data, &RotateOptions{Now: true}); !errors.Is(err, ErrRollback) {
 		t.Errorf("rotate on an older record: %v", err)
 	}
 	// The backup lives on: another revision 2, well authenticated.
 	fork := must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil))
-	must[uint32](t)(fork.Rotate(ctx, Data, nil))
+	must[uint32](t)(fork.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	if err := ring.Refresh(ctx); !errors.Is(err, ErrRollback) {
 		t.Errorf("another record of the same revision: %v", err)
 	}
@@ -153,7 +153,7 @@ func TestSlowLoadIsNoRollback(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- ring.Refresh(ctx) }()
 		synctest.Wait()
-		must[uint32](t)(ring.Rotate(ctx, Data, nil))
+		must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 		close(release)
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -32,6 +32,7 @@ type core struct {
 	store   Store
 	kek     kek
 	timeout time.Duration
+	opts    OpenOptions // with every default filled in
 
 	// mu orders swaps of live and guards the MAC key against Close.
 	mu     sync.Mutex
@@ -170,7 +171,7 @@ func (r *Keyring) fill(ctx context.Context, find func(*snapshot) (*entry, error)
 				return err
 			}
 			defer clear(secret)
-			return e.cell.fill(e.keyRecord, secret)
+			return e.cell.fill(e.keyRecord, secret, r.reserver(e.keyRecord))
 		})
 		switch {
 		case err == nil:
@@ -214,7 +215,7 @@ func (r *Keyring) Keys() []KeyInfo {
 	for i, k := range s.record.Keys {
 		infos[i] = KeyInfo{
 			ID: uint32(k.ID), Purpose: k.Purpose, Suite: k.Suite, State: k.State,
-			Created: k.Created.Time, Changed: k.Changed.Time,
+			Created: k.Created.Time, Changed: k.Changed.Time, Messages: k.Messages,
 		}
 		for _, w := range k.Wraps {
 			infos[i].KEKs = append(infos[i].KEKs, w.KEK)

@@ -2,11 +2,7 @@ package keyring
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
-	"time"
 
 	"github.com/structseal/structseal/crypto"
 )
@@ -16,25 +12,47 @@ type RotateOptions struct {
 	// Suite of the new key; for Data keys crypto.Default or crypto.Compact.
 	// Default: the suite of the primary that it replaces.
 	Suite crypto.Suite
+
+	// Now makes the new key the primary at once, for emergencies and for rings
+	// that one process alone uses. Processes that don't know the key yet meet
+	// its id in ciphertexts before they have heard of it: they look into the
+	// store then, which is limited (see [Keyring.Key]), and while the store is
+	// away they can't open what was written with the new key. Others go on
+	// writing with the old key until they refresh.
+	//
+	// The key is fresh in any case: who had the ring has its pending keys, too.
+	Now bool
+
+	// Actor stands in the ring's history. At most 100 printable ASCII characters.
+	Actor string
 }
 
-// Rotate adds a fresh random key and makes it the primary of its purpose (Data
-// or Deterministic); the old primary stays enabled and opens what it sealed. It
-// returns the new key's id when the key is durable. Stored ciphertexts aren't
-// touched.
+// Rotate begins the change to a fresh random key of a purpose (Data or
+// Deterministic): it publishes one as pending. Nobody writes with it yet, and
+// everybody learns of it meanwhile; [Keyring.Promote], or [Keyring.Maintain],
+// makes it the primary when that has taken long enough. If there is a pending key
+// of the purpose and suite, Rotate returns that one: a rotation that was
+// interrupted is repeated, not doubled.
 //
-// The change is one compare-and-swap, tried again on a fresh record as long as
-// others write first and ctx lasts.
+// With Now the new key is the primary at once. The old primary stays enabled and
+// opens what it sealed. Stored ciphertexts aren't touched.
 //
-// Errors: ErrPurpose; ErrSuite; ErrTooLarge; ErrRewrap; ErrConflict when ctx
-// ended in contention; those of Refresh; the provider's. After ErrUnavailable
+// It returns the new key's id when the key is durable. The change is one
+// compare-and-swap, tried again on a fresh record as long as others write first
+// and ctx lasts.
+//
+// Errors: ErrPurpose; ErrSuite; ErrActor; ErrTooLarge; ErrRewrap; ErrConflict when
+// ctx ended in contention; those of Refresh; the provider's. After ErrUnavailable
 // from the store the ring may have been rotated nevertheless: Refresh tells.
 func (r *Keyring) Rotate(ctx context.Context, p Purpose, opts *RotateOptions) (uint32, error) {
-	id, err := r.rotate(ctx, p, opts)
+	if opts == nil {
+		opts = new(RotateOptions)
+	}
+	id, err := r.rotate(ctx, p, *opts)
 	return id, ringError(r.name, err)
 }
 
-func (r *Keyring) rotate(ctx context.Context, p Purpose, opts *RotateOptions) (uint32, error) {
+func (r *Keyring) rotate(ctx context.Context, p Purpose, opts RotateOptions) (uint32, error) {
 	switch p {
 	case Data, Deterministic:
 	case SubjectWrap, Index, MAC:
@@ -42,91 +60,73 @@ func (r *Keyring) rotate(ctx context.Context, p Purpose, opts *RotateOptions) (u
 	default:
 		return 0, fmt.Errorf("%w: %s", ErrPurpose, p)
 	}
-	if opts != nil && opts.Suite != 0 && !p.fits(opts.Suite.String()) {
+	if opts.Suite != 0 && !p.fits(opts.Suite.String()) {
 		return 0, fmt.Errorf("%w: %s for %s keys", ErrSuite, opts.Suite, p)
+	}
+	state, op := Pending, OpRotate
+	if opts.Now {
+		state, op = Primary, OpRotateNow
 	}
 	c := r.core()
 	var m keyMaterial
 	var added keyRecord
-	defer func() {
+	wipe := func() {
 		if m.secret != nil {
 			clear(m.secret())
 		}
-	}()
-	for try := 0; ; try++ {
-		rec, data, err := r.read(ctx)
-		if err != nil {
-			return 0, err
+	}
+	defer func() { wipe() }()
+	pending := uint32(0)
+	_, err := r.change(ctx, opts.Actor, func(d *draft) error {
+		if k := d.find(uint32(added.ID)); k != nil && m.secret != nil && k.Check == added.Check {
+			return errDone // our own write, and others on top of it
 		}
-		if k := rec.find(uint32(added.ID)); k != nil && m.secret != nil && k.Check == added.Check {
-			// A store that retries by itself may report a conflict with its own
-			// first attempt.
-			return m.id, r.rotated(rec, data, &m)
+		suite := d.primary(p).Suite
+		if opts.Suite != 0 {
+			suite = opts.Suite.String()
 		}
-		old := rec.primary(p)
-		if m.secret == nil || rec.find(m.id) != nil {
-			// The first round, or somebody took our id: 2^-32.
-			suite := old.Suite
-			if opts != nil && opts.Suite != 0 {
-				suite = opts.Suite.String()
+		if !opts.Now {
+			if k := d.pending(p, suite); k != nil {
+				pending = uint32(k.ID)
+				return errDone
 			}
-			if len(rec.Keys) >= MaxKeys {
-				return 0, fmt.Errorf("%w: it holds %d keys; destroy keys that nothing uses", ErrTooLarge, len(rec.Keys))
-			}
-			if m.secret != nil {
-				clear(m.secret())
-			}
+		}
+		if len(d.Keys) >= MaxKeys {
+			return fmt.Errorf("%w: it holds %d keys", ErrTooLarge, len(d.Keys))
+		}
+		if m.secret == nil || d.find(m.id) != nil || m.suite != suite {
+			// The first round; or somebody took our id (2^-32), or changed the
+			// suite.
+			wipe()
 			m = newMaterial(p, suite)
-			m.id = newID(&rec.body, nil)
+			m.id, m.state = newID(&d.body, nil), state
+			var err error
 			if added, err = c.kek.newKey(ctx, r.name, &m); err != nil {
-				return 0, err
+				return err
 			}
 		}
-		next := rec.body
-		next.Revision++
-		next.Keys = slices.Clone(next.Keys)
-		was := next.find(uint32(old.ID))
-		was.State, was.Changed = Enabled, now()
-		next.Keys = append(next.Keys, added)
-
-		var signed *record
-		if err := r.withMAC(func(macKey hidden) (err error) {
-			signed, data, err = next.sign(macKey)
-			return err
-		}); err != nil {
-			return 0, err
+		if opts.Now {
+			d.demote(p)
 		}
-		err = c.swap(ctx, rec.Revision, r.name, Record{Revision: signed.Revision, Data: data})
-		if err == nil {
-			return m.id, r.rotated(signed, data, &m)
-		}
-		if !errors.Is(err, ErrConflict) {
-			return 0, err
-		}
-		// Full jitter, so that many writers don't go on meeting.
-		select {
-		case <-ctx.Done():
-			return 0, fmt.Errorf("%w (gave up after %d tries: %w)", err, try+1, context.Cause(ctx))
-		case <-time.After(rand.N(time.Millisecond << min(try, 6))):
-		}
+		d.append(added, op)
+		return nil
+	})
+	if err != nil {
+		return 0, err
 	}
+	if pending != 0 {
+		return pending, nil
+	}
+	r.seed(&m)
+	return m.id, nil
 }
 
-// swap is one bounded compare-and-swap.
-func (c *core) swap(ctx context.Context, old uint64, name string, next Record) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	if err := c.store.CompareAndSwap(ctx, name, old, next); err != nil {
-		return storeError(err)
+// pending returns the newest pending key of a purpose and suite.
+func (b *body) pending(p Purpose, suite string) (found *keyRecord) {
+	for i := range b.Keys {
+		if k := &b.Keys[i]; k.Purpose == p && k.State == Pending && k.Suite == suite {
+			found = k
+		}
 	}
-	return nil
-}
-
-// rotated takes over a stored record and the key that it added.
-func (r *Keyring) rotated(rec *record, data []byte, m *keyMaterial) error {
-	if _, err := r.adopt(rec, data); err != nil {
-		return err
-	}
-	r.seed(m)
-	return nil
+	return found
 }

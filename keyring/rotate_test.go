@@ -16,14 +16,14 @@ func TestRotate(t *testing.T) {
 	store, kms := newFakeStore(), newFakeKMS()
 	ring, pin := mustCreate(t, "app", store, kms)
 	old := must[*crypto.Key](t)(ring.Primary(ctx, Data))
-	id := must[uint32](t)(ring.Rotate(ctx, Data, nil))
+	id := must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	key := must[*crypto.Key](t)(ring.Primary(ctx, Data))
 	if key.ID() != id || id == old.ID() || key.Suite() != old.Suite() || ring.Revision() != 2 {
 		t.Errorf("%v after %v, revision %d", key, old, ring.Revision())
 	}
-	compact := must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Suite: crypto.Compact}))
-	kept := must[uint32](t)(ring.Rotate(ctx, Data, nil))
-	det := must[uint32](t)(ring.Rotate(ctx, Deterministic, nil)) // also in FIPS-only mode
+	compact := must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Suite: crypto.Compact, Now: true}))
+	kept := must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
+	det := must[uint32](t)(ring.Rotate(ctx, Deterministic, &RotateOptions{Now: true})) // also in FIPS-only mode
 	states := make(map[uint32]KeyInfo)
 	for _, k := range must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil)).Keys() {
 		states[k.ID] = k
@@ -55,18 +55,18 @@ func TestRotateRefuses(t *testing.T) {
 	store, kms := newFakeStore(), newFakeKMS()
 	ring, _ := mustCreate(t, "app", store, kms)
 	for _, p := range []Purpose{SubjectWrap, Index, MAC, 0, 77} {
-		if id, err := ring.Rotate(ctx, p, nil); !errors.Is(err, ErrPurpose) || id != 0 {
+		if id, err := ring.Rotate(ctx, p, &RotateOptions{Now: true}); !errors.Is(err, ErrPurpose) || id != 0 {
 			t.Errorf("%s: %v", p, err)
 		}
 	}
 	for p, s := range map[Purpose]crypto.Suite{Data: crypto.Deterministic, Deterministic: crypto.Default} {
-		if id, err := ring.Rotate(ctx, p, &RotateOptions{Suite: s}); !errors.Is(err, ErrSuite) || id != 0 {
+		if id, err := ring.Rotate(ctx, p, &RotateOptions{Suite: s, Now: true}); !errors.Is(err, ErrSuite) || id != 0 {
 			t.Errorf("%s with %s: %v", p, s, err)
 		}
 	}
 	for what, lie := range lies {
 		kms.onUnwrap = func(_ context.Context, s []byte, err error) ([]byte, error) { return lie(s), err }
-		if _, err := ring.Rotate(ctx, Data, nil); !errors.Is(err, ErrRewrap) {
+		if _, err := ring.Rotate(ctx, Data, &RotateOptions{Now: true}); !errors.Is(err, ErrRewrap) {
 			t.Errorf("KMS answers with %s: %v", what, err)
 		}
 	}
@@ -81,8 +81,8 @@ func TestRotateRefuses(t *testing.T) {
 			b.Keys = append(b.Keys, k)
 		}
 	})
-	must[uint32](t)(ring.Rotate(ctx, Data, nil))
-	if _, err := ring.Rotate(ctx, Data, nil); !errors.Is(err, ErrTooLarge) {
+	must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
+	if _, err := ring.Rotate(ctx, Data, &RotateOptions{Now: true}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("key %d: %v", MaxKeys+1, err)
 	}
 }
@@ -99,7 +99,7 @@ func TestP7_RotateStoresFirst(t *testing.T) {
 		}
 		return errors.New("disk full")
 	}
-	if _, err := ring.Rotate(ctx, Data, nil); !errors.Is(err, ErrUnavailable) {
+	if _, err := ring.Rotate(ctx, Data, &RotateOptions{Now: true}); !errors.Is(err, ErrUnavailable) {
 		t.Error(err)
 	}
 	if k, err := ring.Primary(ctx, Data); k != old || err != nil {
@@ -118,7 +118,7 @@ func TestRotateRecognisesItself(t *testing.T) {
 		}
 		return fmt.Errorf("second attempt: %w", ErrConflict)
 	}
-	id := must[uint32](t)(ring.Rotate(ctx, Data, nil))
+	id := must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
 	if k := must[*crypto.Key](t)(ring.Primary(ctx, Data)); k.ID() != id || ring.Revision() != 2 || len(ring.Keys()) != 6 {
 		t.Errorf("primary %v, revision %d, %d keys", k, ring.Revision(), len(ring.Keys()))
 	}
@@ -132,7 +132,7 @@ func TestRotateGivesUpWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		wraps := kms.wraps.Load()
-		if _, err := ring.Rotate(ctx, Data, nil); !errors.Is(err, ErrConflict) || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := ring.Rotate(ctx, Data, &RotateOptions{Now: true}); !errors.Is(err, ErrConflict) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		if n := store.swaps.Load(); n < 10 || n > 5000 {
@@ -157,7 +157,7 @@ func TestRotateInContention(t *testing.T) {
 		wg.Go(func() {
 			r := []*Keyring{ring, other}[i%2]
 			for range 5 {
-				id, err := r.Rotate(ctx, []Purpose{Data, Deterministic}[i/4], nil)
+				id, err := r.Rotate(ctx, []Purpose{Data, Deterministic}[i/4], &RotateOptions{Now: true})
 				if err != nil {
 					t.Error(err)
 				}

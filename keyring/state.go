@@ -83,5 +83,10 @@ type KeyInfo struct {
 	State   State
 	Created time.Time // UTC, whole seconds
 	Changed time.Time // when State was last set; UTC, whole seconds
-	KEKs    []string  // IDs of the key-encryption keys that wrap it
+
+	// Messages is how many messages the key may have sealed at most, by all
+	// processes together: what they have reserved. Compact suite only.
+	Messages uint64
+
+	KEKs []string // IDs of the key-encryption keys that wrap it
 }

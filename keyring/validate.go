@@ -3,6 +3,8 @@ package keyring
 import (
 	"fmt"
 	"math"
+
+	"github.com/structseal/structseal/crypto"
 )
 
 const (
@@ -53,6 +55,12 @@ func (r *record) validate() error {
 	if r.Revision == 0 || r.Revision > maxRevision {
 		return corrupt("revision out of range")
 	}
+	if r.Clock == 0 || r.Clock > maxRevision {
+		return corrupt("clock out of range")
+	}
+	if err := r.History.validate(r.Revision); err != nil {
+		return err
+	}
 	if len(r.Keys) > MaxKeys {
 		return fmt.Errorf("%w: %d keys", ErrTooLarge, len(r.Keys))
 	}
@@ -71,6 +79,14 @@ func (r *record) validate() error {
 			return corrupt("key %08x has no state", uint32(k.ID))
 		case !k.Purpose.fits(k.Suite):
 			return corrupt("key %08x: suite %.40q does not fit purpose %s", uint32(k.ID), k.Suite, k.Purpose)
+		case k.Revision == 0 || k.Revision > r.Revision:
+			return corrupt("key %08x: revision out of range", uint32(k.ID))
+		case k.Since == 0 || k.Since > r.Clock || k.Retired > k.Since:
+			return corrupt("key %08x: clock out of range", uint32(k.ID))
+		case (k.Retired == 0) != (k.State <= Primary):
+			return corrupt("key %08x is %s and retired at %d", uint32(k.ID), k.State, k.Retired)
+		case k.Messages > crypto.CompactMessages || k.Messages > 0 && k.Suite != crypto.Compact.String():
+			return corrupt("key %08x: %d messages", uint32(k.ID), k.Messages)
 		case k.Wraps == nil:
 			return corrupt("key %08x: wraps is null", uint32(k.ID))
 		case (len(k.Wraps) == 0) != (k.State == Destroyed):
@@ -100,6 +116,32 @@ func (r *record) validate() error {
 		if primaries[p] != 1 {
 			return corrupt("%d primary keys of purpose %s", primaries[p], p)
 		}
+	}
+	return nil
+}
+
+func (h *history) validate(revision uint64) error {
+	corrupt := func(what string) error { return fmt.Errorf("%w: history: %s", ErrCorrupt, what) }
+	switch {
+	case h.Entries == nil:
+		return corrupt("no entries")
+	case len(h.Entries) > MaxHistory:
+		return corrupt("too many entries")
+	case h.Dropped > maxRevision || h.Dropped == 0 && h.Hash != checkValue{}:
+		return corrupt("dropped entries")
+	}
+	last := uint64(1)
+	for i := range h.Entries {
+		e := &h.Entries[i]
+		switch {
+		case e.Revision < last || e.Revision > revision:
+			return corrupt("revisions out of order")
+		case e.Key == 0 || e.Op == "":
+			return corrupt("an entry without key or op")
+		case !validText(e.Actor, maxActorLen) || !validText(e.Op, 32) || !validText(e.Note, maxNoteLen):
+			return corrupt("an entry with odd text")
+		}
+		last = e.Revision
 	}
 	return nil
 }

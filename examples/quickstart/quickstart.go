@@ -186,7 +186,7 @@ func (p program) move(ctx context.Context) error {
 // rotate makes a new key and writes a few customers under it. Those that were
 // there stay under the key that they have: both are read side by side.
 func (p program) rotate(ctx context.Context) error {
-	key, err := p.ring.Rotate(ctx, keyring.Data, nil)
+	key, err := p.ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true})
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func TestP10_TinkOpensOurs(t *testing.T) {
 	ring, _, _ := newRing(t)
 	context, text := []byte("context"), []byte("text")
 	first := primary(t, ring, keyring.Data)
-	if _, err := ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Suite: crypto.Compact}); err != nil {
+	if _, err := ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Suite: crypto.Compact, Now: true}); err != nil {
 		t.Fatal(err)
 	}
 	second := primary(t, ring, keyring.Data)
@@ -242,7 +242,7 @@ func TestP10_WeOpenTinks(t *testing.T) {
 		if len(ring.Keys()) != len(templates)+1+3 {
 			t.Errorf("%s: %d keys", what, len(ring.Keys()))
 		}
-		if _, err := ring.Rotate(t.Context(), keyring.Data, nil); err != nil {
+		if _, err := ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -262,7 +262,7 @@ func sameKeyset(t *testing.T, a, b string) bool { return proto.Equal(parsed(t, a
 // A ring without Tink's help, so that it runs in every mode.
 func TestRoundTrip(t *testing.T) {
 	ring, _, kms := newRing(t)
-	if _, err := ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Suite: crypto.Compact}); err != nil {
+	if _, err := ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Suite: crypto.Compact, Now: true}); err != nil {
 		t.Fatal(err)
 	}
 	data, det := exported(t, exportData, ring), exported(t, exportDet, ring)
@@ -301,7 +301,7 @@ func TestRoundTrip(t *testing.T) {
 func TestImportStates(t *testing.T) {
 	ring, _, kms := newRing(t)
 	first := primary(t, ring, keyring.Data).ID()
-	second, err := ring.Rotate(t.Context(), keyring.Data, nil)
+	second, err := ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Now: true})
 	if err != nil {
 		t.Fatal(err)
 	}

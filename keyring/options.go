@@ -1,0 +1,94 @@
+package keyring
+
+import "time"
+
+// What OpenOptions default to.
+const (
+	DefaultCallTimeout        = 10 * time.Second
+	DefaultTTL                = 5 * time.Minute
+	DefaultMaxStale           = time.Hour
+	DefaultLongestTransaction = time.Hour
+	DefaultDestroyWait        = 7 * 24 * time.Hour
+	DefaultMessages           = 1 << 31
+)
+
+// OpenOptions are optional: nil and the zero value are the defaults.
+//
+// TTL, MaxStale, LongestTransaction and DestroyWait are security parameters. The
+// waits of Promote, Destroy and Erase follow from them: give every program that
+// opens a ring the same ones, or the largest to those that change keys.
+type OpenOptions struct {
+	// CallTimeout bounds each call to the store and to the KMS, whatever the
+	// caller's context allows. Default: DefaultCallTimeout.
+	CallTimeout time.Duration
+
+	// TTL is how long a key that is in use goes on without being looked at again:
+	// how fast a change of the ring, or a KMS that no longer lets this program
+	// use a key, reaches it. Default: DefaultTTL.
+	TTL time.Duration
+
+	// MaxStale is how long a key works at most while the store or the KMS can't
+	// be asked: how long an outage may last, and for how long whoever can cut the
+	// program off from both keeps a revoked key alive. At least TTL. Default:
+	// DefaultMaxStale.
+	MaxStale time.Duration
+
+	// LongestTransaction is how long a database transaction, or whatever else
+	// makes a ciphertext and lets others see it later, may last. Default:
+	// DefaultLongestTransaction.
+	LongestTransaction time.Duration
+
+	// DestroyWait is how long a key stays recoverable after Destroy. Default:
+	// DefaultDestroyWait.
+	DestroyWait time.Duration
+
+	// Rotation is what Maintain goes by.
+	Rotation RotatePolicy
+}
+
+// A RotatePolicy says when [Keyring.Maintain] rotates the Data keys.
+type RotatePolicy struct {
+	// Every is the age of a primary after which it is replaced, measured by the
+	// ring's own clock. That clock stands still while no program runs Maintain.
+	// Default: never.
+	Every time.Duration
+
+	// Messages is how many messages a key of the compact suite may seal before it
+	// is replaced, at most 2^32; what processes have reserved counts as sealed.
+	// Default: DefaultMessages.
+	Messages uint64
+
+	// Actor stands in the ring's history for what Maintain does.
+	Actor string
+}
+
+// filled returns o with every default in its place.
+func (o *OpenOptions) filled() OpenOptions {
+	var out OpenOptions
+	if o != nil {
+		out = *o
+	}
+	set := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	set(&out.CallTimeout, DefaultCallTimeout)
+	set(&out.TTL, DefaultTTL)
+	set(&out.MaxStale, DefaultMaxStale)
+	out.MaxStale = max(out.MaxStale, out.TTL)
+	set(&out.LongestTransaction, DefaultLongestTransaction)
+	set(&out.DestroyWait, DefaultDestroyWait)
+	if out.Rotation.Messages == 0 {
+		out.Rotation.Messages = DefaultMessages
+	}
+	return out
+}
+
+// seenByAll is how long after a change no process works by the record before it:
+// it asked at most TTL before the change, and serves what it got for MaxStale.
+func (c *core) seenByAll() time.Duration { return c.opts.MaxStale + c.opts.TTL }
+
+// quiet is how long after its demotion a key may still appear in ciphertexts that
+// were not there before.
+func (c *core) quiet() time.Duration { return c.seenByAll() + c.opts.LongestTransaction }
