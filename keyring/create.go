@@ -85,8 +85,9 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	if opts != nil {
 		open = &opts.OpenOptions
 	}
-	timeout := open.filled().CallTimeout
-	kek, err := newKEK(kms, timeout)
+	filled := open.filled()
+	timeout := filled.CallTimeout
+	keks, err := newKEKs(kms, &filled)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 		return nil, err
 	}
 
-	d := &draft{body: body{Format: recordFormat, Name: name, Revision: 1, Clock: 1, History: history{Entries: []historyEntry{}}}}
+	d := &draft{body: body{Format: recordFormat, Name: name, Revision: 1, Clock: 1, KEKs: keks.ids(), History: history{Entries: []historyEntry{}}}}
 	if opts != nil {
 		d.actor = opts.Actor
 	}
@@ -113,7 +114,7 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 		if m.id == 0 {
 			m.id = newID(&d.body, material)
 		}
-		k, err := kek.newKey(ctx, name, m)
+		k, err := keks.newKey(ctx, name, m, d.KEKs)
 		if err != nil {
 			return nil, err
 		}
@@ -140,15 +141,15 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	if err != nil {
 		return nil, storeError(err)
 	}
-	r := newKeyring(rec, data, store, kek, append([]byte(nil), macKey()...), open.filled())
+	r := newKeyring(rec, data, store, keks, append([]byte(nil), macKey()...), filled)
 	for i := range material {
 		r.seed(&material[i])
 	}
 	return r, nil
 }
 
-// newKey wraps the key and describes it for the record.
-func (e kek) newKey(ctx context.Context, name string, m *keyMaterial) (keyRecord, error) {
+// newKey wraps the key by those of the ring's KEKs that s has, and describes it for the record.
+func (s keks) newKey(ctx context.Context, name string, m *keyMaterial, by []string) (keyRecord, error) {
 	t := now()
 	k := keyRecord{ID: keyID(m.id), Purpose: m.purpose, Suite: m.suite, State: m.state, Created: t, Changed: t}
 	var err error
@@ -158,11 +159,13 @@ func (e kek) newKey(ctx context.Context, name string, m *keyMaterial) (keyRecord
 	if err := checkSecret(&k, m.secret()); err != nil {
 		return k, keyError(k.ID, err)
 	}
-	w, err := e.wrap(ctx, name, &k, m.secret())
-	if err != nil {
+	mine := s.of(by)
+	if len(mine) == 0 {
+		return k, fmt.Errorf("%w: %v", ErrWrongKEK, by)
+	}
+	if k.Wraps, err = mine.wrap(ctx, name, &k, m.secret()); err != nil {
 		return k, keyError(k.ID, err)
 	}
-	k.Wraps = []wrap{w}
 	return k, nil
 }
 

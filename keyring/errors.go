@@ -50,6 +50,9 @@ var (
 	// ErrWrongKEK: the provider's key-encryption key is none of those that the
 	// ring is wrapped with.
 	ErrWrongKEK = errors.New("ring is wrapped by another key-encryption key")
+	// ErrUnreachable: removing a key-encryption key would leave a key that no other
+	// one opens.
+	ErrUnreachable = errors.New("no other key-encryption key opens the key")
 	// ErrKeyCheck: what the KMS returned is not the key that the ring's record
 	// describes: wrong length, all zero, or another check value. With BYOK the
 	// tenant runs the KMS, so it isn't trusted to answer with the right key.

@@ -21,7 +21,8 @@ type Maintenance struct {
 const urgentMessages = crypto.CompactMessages / 4 * 3
 
 // Maintain does what is due: it makes pending keys the primary whose wait is over,
-// publishes new Data keys as OpenOptions.Rotation says, and moves the ring's clock
+// publishes new Data keys as OpenOptions.Rotation says, wraps keys by those
+// key-encryption keys of the ring that were away when the keys were made, and moves the ring's clock
 // forward while somebody waits for it. Call it every few minutes, from one process
 // or from all of them: each step is a compare-and-swap, repeated when interrupted
 // and done once.
@@ -29,8 +30,8 @@ const urgentMessages = crypto.CompactMessages / 4 * 3
 // A compact key whose budget is nearly used up is replaced without waiting, see
 // RotateOptions.Now.
 //
-// On error it has tried the other steps nevertheless. Errors: those of Rotate and
-// Promote.
+// On error it has tried the other steps nevertheless. Errors: those of Rotate,
+// Promote and Rewrap.
 func (r *Keyring) Maintain(ctx context.Context) (Maintenance, error) {
 	m, err := r.maintain(ctx)
 	return m, ringError(r.name, err)
@@ -77,6 +78,9 @@ func (r *Keyring) maintain(ctx context.Context) (m Maintenance, err error) {
 		}
 		errs = append(errs, err)
 	}
+	n, err := r.backfill(ctx, policy.Actor)
+	m.Backfill = n
+	errs = append(errs, err)
 	ticked, err := r.tick(ctx)
 	m.Ticked = ticked
 	return m, errors.Join(append(errs, err)...)

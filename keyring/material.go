@@ -103,7 +103,7 @@ func (r *Keyring) materials(ctx context.Context, p Purpose) (all []KeyMaterial, 
 		}
 		// Not through the cells: a Deterministic key has no crypto.Key while
 		// FIPS 140 mode is enforced, and disabled keys have no cell.
-		secret, err := r.core().kek.unwrap(ctx, r.name, k)
+		secret, err := r.core().keks.Load().unwrap(ctx, r.name, k)
 		if err != nil {
 			return all, keyError(k.ID, err)
 		}

@@ -34,7 +34,7 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 	if store == nil {
 		return nil, errNoStore
 	}
-	kek, err := newKEK(kms, opts.CallTimeout)
+	keks, err := newKEKs(kms, &opts)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 	if !pin.accepts(mac.Check) {
 		return nil, pinMismatch()
 	}
-	macKey, err := kek.unwrap(ctx, name, mac)
+	macKey, err := keks.unwrap(ctx, name, mac)
 	if err != nil {
 		return nil, keyError(mac.ID, err)
 	}
@@ -55,12 +55,13 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 		clear(macKey)
 		return nil, err
 	}
-	return newKeyring(rec, data, store, kek, macKey, opts), nil
+	return newKeyring(rec, data, store, keks, macKey, opts), nil
 }
 
 // newKeyring makes the open ring of a verified record. It keeps macKey.
-func newKeyring(rec *record, data []byte, store Store, kek kek, macKey []byte, opts OpenOptions) *Keyring {
-	c := &core{store: store, kek: kek, timeout: opts.CallTimeout, opts: opts, macKey: hide(macKey)}
+func newKeyring(rec *record, data []byte, store Store, keks keks, macKey []byte, opts OpenOptions) *Keyring {
+	c := &core{store: store, timeout: opts.CallTimeout, opts: opts, macKey: hide(macKey)}
+	c.keks.Store(&keks)
 	r := &Keyring{
 		name: rec.Name,
 		pin:  Pin{check: rec.primary(MAC).Check},

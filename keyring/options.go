@@ -1,6 +1,10 @@
 package keyring
 
-import "time"
+import (
+	"time"
+
+	"github.com/structseal/structseal/kmsprovider"
+)
 
 // What OpenOptions default to.
 const (
@@ -18,6 +22,13 @@ const (
 // waits of Promote, Destroy and Erase follow from them: give every program that
 // opens a ring the same ones, or the largest to those that change keys.
 type OpenOptions struct {
+	// Also are further KMSs, beside the first: each key of the ring is wrapped by
+	// all of those that belong to the ring, and any of them opens it. Those that
+	// Create is given belong to it; see [Keyring.AddKEK] for later ones. A lost
+	// region or a deleted key-encryption key loses nothing then, and revoking
+	// means revoking at all of them: a ring under a customer's own KMS has one.
+	Also []kmsprovider.Provider
+
 	// CallTimeout bounds each call to the store and to the KMS, whatever the
 	// caller's context allows. Default: DefaultCallTimeout.
 	CallTimeout time.Duration
@@ -84,6 +95,9 @@ func (o *OpenOptions) filled() OpenOptions {
 	}
 	return out
 }
+
+// patience is how long all KMSs may take together to answer one question.
+func (c *core) patience() time.Duration { return c.timeout * time.Duration(len(*c.keks.Load())) }
 
 // seenByAll is how long after a change no process works by the record before it:
 // it asked at most TTL before the change, and serves what it got for MaxStale.

@@ -57,7 +57,7 @@ func (r *Keyring) promote(ctx context.Context, id uint32, opts PromoteOptions) e
 			op += OpForced
 		}
 		if !opened && !e.cell.warm() {
-			secret, err := r.core().kek.unwrap(ctx, r.name, k)
+			secret, err := r.core().keks.Load().unwrap(ctx, r.name, k)
 			clear(secret)
 			if err != nil {
 				return keyError(k.ID, err)

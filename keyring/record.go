@@ -26,6 +26,7 @@ type body struct {
 	Name     string      `json:"name"`
 	Revision uint64      `json:"revision"`
 	Clock    uint64      `json:"clock"` // milliseconds; see clock.go
+	KEKs     []string    `json:"keks"`  // that shall wrap every key
 	Keys     []keyRecord `json:"keys"`
 	History  history     `json:"history"`
 }

@@ -163,6 +163,8 @@ func TestValidate(t *testing.T) {
 		"state":              func(r *record) { r.Keys[0].State = 0 },
 		"primary unwrapped":  func(r *record) { r.Keys[1].Wraps = []wrap{} },
 		"null wraps":         func(r *record) { r.Keys[1].Wraps = nil },
+		"no keks":            func(r *record) { r.KEKs = nil },
+		"a kek twice":        func(r *record) { r.KEKs = append(r.KEKs, r.KEKs[0]) },
 		"clock 0":            func(r *record) { r.Clock = 0 },
 		"key of the future":  func(r *record) { r.Keys[1].Since = r.Clock + 1 },
 		"key without clock":  func(r *record) { r.Keys[1].Since = 0 },

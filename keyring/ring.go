@@ -30,7 +30,7 @@ type Keyring struct {
 // core is what a Keyring does its slow work with.
 type core struct {
 	store   Store
-	kek     kek
+	keks    atomic.Pointer[keks]
 	timeout time.Duration
 	opts    OpenOptions // with every default filled in
 
@@ -162,11 +162,11 @@ func (r *Keyring) fill(ctx context.Context, find func(*snapshot) (*entry, error)
 		if e.cell.warm() {
 			return e, nil
 		}
-		err = e.flight.do(ctx, c.timeout, func(ctx context.Context) error {
+		err = e.flight.do(ctx, c.patience(), func(ctx context.Context) error {
 			if e.cell.warm() { // by a call that ended before this one began
 				return nil
 			}
-			secret, err := c.kek.unwrap(ctx, r.name, e.keyRecord)
+			secret, err := c.keks.Load().unwrap(ctx, r.name, e.keyRecord)
 			if err != nil {
 				return err
 			}

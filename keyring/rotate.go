@@ -101,7 +101,7 @@ func (r *Keyring) rotate(ctx context.Context, p Purpose, opts RotateOptions) (ui
 			m = newMaterial(p, suite)
 			m.id, m.state = newID(&d.body, nil), state
 			var err error
-			if added, err = c.kek.newKey(ctx, r.name, &m); err != nil {
+			if added, err = c.keks.Load().newKey(ctx, r.name, &m, d.KEKs); err != nil {
 				return err
 			}
 		}

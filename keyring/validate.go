@@ -3,6 +3,7 @@ package keyring
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/structseal/structseal/crypto"
 )
@@ -57,6 +58,14 @@ func (r *record) validate() error {
 	}
 	if r.Clock == 0 || r.Clock > maxRevision {
 		return corrupt("clock out of range")
+	}
+	if len(r.KEKs) == 0 || len(r.KEKs) > maxWraps {
+		return corrupt("%d key-encryption keys", len(r.KEKs))
+	}
+	for i, id := range r.KEKs {
+		if !validKEK(id) || slices.Contains(r.KEKs[:i], id) {
+			return corrupt("an invalid kek id, or one twice")
+		}
 	}
 	if err := r.History.validate(r.Revision); err != nil {
 		return err
