@@ -20,9 +20,11 @@ type meter struct {
 	allowed atomic.Uint64
 	_       [64]byte
 
+	// mu is held while more runs. Settle doesn't take it: more may be what leads
+	// to Settle, when it learns that the key was taken out of use.
 	mu      sync.Mutex
 	more    func(used uint64) (allowed uint64, err error)
-	settled bool
+	settled atomic.Bool
 }
 
 // settledMark is above every allowance: who adds to it can't seal.
@@ -48,7 +50,7 @@ func (m *meter) ask() error {
 	for {
 		used := m.used.Load()
 		switch {
-		case m.settled:
+		case m.settled.Load():
 			return ErrWiped
 		case used <= m.allowed.Load():
 			return nil
@@ -98,19 +100,17 @@ func (k *Key) Meter(reserve func(used uint64) (allowed uint64, err error)) {
 
 // Settle ends the use of a metered Key for sealing and returns how much of its
 // allowance is left: no message that was sealed, or still will be, is in it. Later
-// calls of Seal that need more than what they hold return ErrWiped.
+// calls of Seal that need more than what they hold return ErrWiped. An allowance
+// that is granted at this moment may be lost.
 func (k *Key) Settle() (unused uint64) {
 	st := k.load()
 	if st == nil || st.suite != Compact {
 		return 0
 	}
 	m := &st.meter
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.settled {
+	if m.settled.Swap(true) {
 		return 0
 	}
-	m.settled = true
 	// From here on every take is above the allowance; earlier ones are counted.
 	used := m.used.Add(settledMark) - settledMark
 	if allowed := m.allowed.Load(); allowed > used {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/structseal/structseal/crypto"
 )
@@ -16,12 +17,18 @@ var errDropped = errors.New("key was dropped")
 type cell struct {
 	key  atomic.Pointer[crypto.Key] // purposes with keys
 	root atomic.Pointer[hidden]     // Index
+	used atomic.Bool                // since the last look in the background
 
-	flight flight
+	flight   flight
+	refusals breaker // of the key at the KMS
 
 	mu      sync.Mutex
 	dropped bool   // guarded by mu
 	spare   uint64 // guarded by mu; messages reserved for the key and not used
+
+	// When the KMS was last asked for the key and gave it; monotonic, guarded by
+	// mu. It is when the question was put: the answer may be older than it came.
+	confirmed time.Time
 }
 
 // A reserver reserves more messages for a compact key, at least n, and returns
@@ -30,12 +37,13 @@ type reserver func(n uint64) (uint64, error)
 
 // fill keeps what was unwrapped from secret, unless somebody else did or the
 // cell was dropped meanwhile.
-func (c *cell) fill(k *keyRecord, secret []byte, reserve reserver) error {
+func (c *cell) fill(k *keyRecord, secret []byte, asked time.Time, reserve reserver) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dropped {
 		return errDropped
 	}
+	c.confirmed = asked
 	if !k.Purpose.hasKeys() {
 		if c.root.Load() == nil {
 			root := hide(append([]byte(nil), secret...))
@@ -80,12 +88,60 @@ func (c *cell) drop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dropped = true
+	c.wipe()
+}
+
+// evict wipes the key; the cell can be filled again.
+func (c *cell) evict() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wipe()
+}
+
+func (c *cell) wipe() {
 	if key := c.key.Swap(nil); key != nil {
+		c.spare += key.Settle()
 		key.Wipe()
 	}
 	if root := c.root.Swap(nil); root != nil {
 		clear((*root)())
 	}
+}
+
+// confirm notes that the KMS, asked at start, gave the same key again.
+func (c *cell) confirm(start time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.confirmed = start
+}
+
+// deadline is until when the key may be used.
+func (c *cell) deadline(recordAt time.Time, limit time.Duration) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.until(recordAt, limit)
+}
+
+func (c *cell) until(recordAt time.Time, limit time.Duration) time.Time {
+	if c.confirmed.Before(recordAt) {
+		return c.confirmed.Add(limit)
+	}
+	return recordAt.Add(limit)
+}
+
+// expire wipes the key if its time is up, and returns when it will be; zero if
+// there is none.
+func (c *cell) expire(now, recordAt time.Time, limit time.Duration) (at time.Time, expired bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.warm() {
+		return time.Time{}, false
+	}
+	if at := c.until(recordAt, limit); at.After(now) {
+		return at, false
+	}
+	c.wipe()
+	return time.Time{}, true
 }
 
 // useRoot runs fn on the root's bytes, which drop doesn't wipe meanwhile. It

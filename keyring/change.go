@@ -88,7 +88,11 @@ func (r *Keyring) change(ctx context.Context, actor string, fn func(d *draft) er
 func (c *core) swap(ctx context.Context, old uint64, name string, next Record) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	if err := c.store.CompareAndSwap(ctx, name, old, next); err != nil {
+	c.counts.writes.Add(1)
+	if err := (guarded{c.store, &c.gate}).CompareAndSwap(ctx, name, old, next); err != nil {
+		if !errors.Is(err, ErrConflict) {
+			c.counts.storeErrors.Add(1)
+		}
 		return storeError(err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/structseal/structseal/crypto"
 	"github.com/structseal/structseal/kmsprovider"
@@ -127,6 +128,7 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	if err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	callCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = store.CompareAndSwap(callCtx, name, 0, Record{Revision: rec.Revision, Data: data})
@@ -141,7 +143,7 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	if err != nil {
 		return nil, storeError(err)
 	}
-	r := newKeyring(rec, data, store, keks, append([]byte(nil), macKey()...), filled)
+	r := newKeyring(rec, data, store, keks, append([]byte(nil), macKey()...), filled, asked)
 	for i := range material {
 		r.seed(&material[i])
 	}
@@ -174,7 +176,9 @@ func (s keks) newKey(ctx context.Context, name string, m *keyMaterial, by []stri
 // in FIPS-only mode) says so at its first use.
 func (r *Keyring) seed(m *keyMaterial) {
 	if e := r.live.Load().lookup(m.id); e != nil && e.cell != nil {
-		_ = e.cell.fill(e.keyRecord, m.secret(), r.reserver(e.keyRecord))
+		if e.cell.fill(e.keyRecord, m.secret(), time.Now(), r.reserver(e.keyRecord)) == nil {
+			r.warmed(e.cell)
+		}
 	}
 }
 

@@ -27,6 +27,9 @@ var (
 	// ErrUnavailable: the store or the KMS can't be reached now. Errors of the
 	// provider are wrapped too, so errors.Is finds kmsprovider.ErrThrottled.
 	ErrUnavailable = errors.New("temporarily unavailable")
+	// ErrStale: the store could not be asked for longer than OpenOptions.MaxStale,
+	// so no key is used any more. It is also an ErrUnavailable.
+	ErrStale = fmt.Errorf("%w: the ring's record is too old", ErrUnavailable)
 	// ErrInsecure: the file store's directory or files may be used by others.
 	ErrInsecure = errors.New("file permissions are too wide")
 	// ErrFormat: a ring record of another version, or no ring record at all.

@@ -6,7 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// maxHanging bounds the calls of one kind that go on after their time is up.
+// maxHanging bounds the calls of one kind that go on after their time is up: with
+// so many, no further one begins. Those that are under way at that moment, at most
+// one a key, may come on top.
 const maxHanging = 32
 
 // A gate lets callers leave when their context ends, whatever the callee does: a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/structseal/structseal/kmsprovider"
 )
@@ -38,6 +39,7 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 	if err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	rec, data, err := load(ctx, store, name, opts.CallTimeout)
 	if err != nil {
 		return nil, err
@@ -55,13 +57,16 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 		clear(macKey)
 		return nil, err
 	}
-	return newKeyring(rec, data, store, keks, macKey, opts), nil
+	return newKeyring(rec, data, store, keks, macKey, opts, asked), nil
 }
 
 // newKeyring makes the open ring of a verified record. It keeps macKey.
-func newKeyring(rec *record, data []byte, store Store, keks keks, macKey []byte, opts OpenOptions) *Keyring {
+func newKeyring(rec *record, data []byte, store Store, keks keks, macKey []byte, opts OpenOptions, asked time.Time) *Keyring {
 	c := &core{store: store, timeout: opts.CallTimeout, opts: opts, macKey: hide(macKey)}
 	c.keks.Store(&keks)
+	c.bg.ctx, c.bg.stop = context.WithCancel(context.Background())
+	c.bg.recordAt = asked
+	c.counts.reads.Add(1)
 	r := &Keyring{
 		name: rec.Name,
 		pin:  Pin{check: rec.primary(MAC).Check},

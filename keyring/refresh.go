@@ -44,8 +44,11 @@ func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 	if floor == nil {
 		return nil, nil, ErrClosed
 	}
-	rec, data, err := load(ctx, c.store, r.name, c.timeout)
+	asked := time.Now()
+	c.counts.reads.Add(1)
+	rec, data, err := load(ctx, guarded{c.store, &c.gate}, r.name, c.timeout)
 	if err != nil {
+		c.counts.storeErrors.Add(1)
 		return nil, nil, err
 	}
 	if mac := rec.primary(MAC); !r.pin.accepts(mac.Check) {
@@ -62,7 +65,25 @@ func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 	case rec.Revision == have && !bytes.Equal(data, floor.data):
 		return nil, nil, fmt.Errorf("%w: the store has another revision %d than this process has seen; was a backup restored and rotated?", ErrRollback, have)
 	}
+	r.confirmed(asked)
 	return rec, data, nil
+}
+
+// guarded is a Store whose calls can be left.
+type guarded struct {
+	store Store
+	gate  *gate
+}
+
+func (g guarded) Load(ctx context.Context, name string) (Record, error) {
+	return guard(ctx, g.gate, func(ctx context.Context) (Record, error) { return g.store.Load(ctx, name) }, func(Record) {})
+}
+
+func (g guarded) CompareAndSwap(ctx context.Context, name string, old uint64, next Record) error {
+	_, err := guard(ctx, g.gate, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, g.store.CompareAndSwap(ctx, name, old, next)
+	}, func(struct{}) {})
+	return err
 }
 
 // withMAC runs fn on the MAC key, which Close doesn't wipe meanwhile.

@@ -16,7 +16,9 @@ import (
 // key. Make one with [Create] or [Open].
 //
 // Looking up a key that was used before takes a few nanoseconds, no lock and no
-// allocation, and works while the KMS and the store are away.
+// allocation. Keys that are in use are confirmed in the background before
+// OpenOptions.TTL is over; while the KMS and the store are away they go on working
+// for OpenOptions.MaxStale. See docs/keys.md for what happens when.
 type Keyring struct {
 	name string
 	pin  Pin
@@ -39,6 +41,9 @@ type core struct {
 	closed bool
 	macKey hidden
 
+	gate    gate // calls to the store
+	counts  counts
+	bg      background
 	unknown limiter // refreshes for unknown key ids
 }
 
@@ -53,15 +58,19 @@ func (r *Keyring) Pin() Pin { return r.pin }
 // once for all callers; a caller whose ctx ends returns while the call goes on
 // for the others. Warm calls don't look at ctx.
 //
-// The key belongs to the ring: Close, and disabling the key, wipe it.
+// The key belongs to the ring: ask for it each time, and don't keep it. Close,
+// disabling the key, a KMS that refuses it, and MaxStale without an answer wipe it.
 //
-// Errors: ErrPurpose; ErrUnavailable; ErrKeyCheck; ErrWrongKEK; the provider's;
+// Errors: ErrPurpose; ErrUnavailable, which ErrStale is, too; ErrKeyCheck; ErrWrongKEK; the provider's;
 // ErrClosed; crypto.ErrNotApproved for Deterministic while FIPS 140 mode is
 // enforced; ctx's own.
 func (r *Keyring) Primary(ctx context.Context, p Purpose) (*crypto.Key, error) {
 	if s := r.live.Load(); s != nil && p < MAC {
 		if e := s.primary[p]; e != nil {
 			if key := e.key.Load(); key != nil {
+				if !e.used.Load() {
+					r.touch(e.cell)
+				}
 				return key, nil
 			}
 		}
@@ -85,6 +94,9 @@ func (r *Keyring) Key(ctx context.Context, p Purpose, id uint32) (*crypto.Key, e
 	if s := r.live.Load(); s != nil {
 		if e := s.byID[id]; e != nil && e.Purpose == p && e.cell != nil {
 			if key := e.key.Load(); key != nil {
+				if !e.used.Load() {
+					r.touch(e.cell)
+				}
 				return key, nil
 			}
 		}
@@ -160,18 +172,41 @@ func (r *Keyring) fill(ctx context.Context, find func(*snapshot) (*entry, error)
 			return nil, ringError(r.name, err)
 		}
 		if e.cell.warm() {
+			if !e.used.Load() {
+				r.touch(e.cell)
+			}
 			return e, nil
+		}
+		if err := r.current(ctx); err != nil {
+			return nil, ringError(r.name, keyError(e.ID, err))
+		}
+		if r.live.Load() != s {
+			continue // what was read just now may have taken the key out of use
 		}
 		err = e.flight.do(ctx, c.patience(), func(ctx context.Context) error {
 			if e.cell.warm() { // by a call that ended before this one began
 				return nil
 			}
-			secret, err := c.keks.Load().unwrap(ctx, r.name, e.keyRecord)
-			if err != nil {
+			if err := e.refusals.allow(); err != nil {
 				return err
 			}
+			start := time.Now()
+			secret, err := c.keks.Load().unwrap(ctx, r.name, e.keyRecord)
+			if err != nil {
+				if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+					e.refusals.ended(false, nil) // each KMS has a breaker of its own
+				} else {
+					e.refusals.ended(false, err)
+				}
+				return err
+			}
+			e.refusals.ended(true, nil)
 			defer clear(secret)
-			return e.cell.fill(e.keyRecord, secret, r.reserver(e.keyRecord))
+			if err := e.cell.fill(e.keyRecord, secret, start, r.reserver(e.keyRecord)); err != nil {
+				return err
+			}
+			r.warmed(e.cell)
+			return nil
 		})
 		switch {
 		case err == nil:
@@ -244,6 +279,11 @@ func (r *Keyring) Close() error {
 		return nil
 	}
 	c.closed = true
+	c.bg.stop()
+	c.bg.mu.Lock()
+	c.bg.refresh.stop()
+	c.bg.expiry.stop()
+	c.bg.mu.Unlock()
 	r.live.Swap(nil).dropUnless(nil)
 	clear(c.macKey())
 	return nil
