@@ -15,10 +15,20 @@
 // its own. Every wrap is bound to the ring's name, the key's id, its purpose and
 // its suite, as the KMS's encryption context.
 //
+// # Life of a key
+//
+// Rotate publishes a key; Promote makes it the primary when every process must
+// have seen it; Disable and Enable; Destroy and Erase, each with a [Census] that
+// found no use. Maintain does what is due. Waits are measured on monotonic clocks
+// alone. History tells who did what. A ring may be wrapped by several KMSs, see
+// OpenOptions.Also, AddKEK, RemoveKEK and Rewrap. docs/keys.md has it on one page.
+//
 // # Failure
 //
-// A key that was used once stays usable in this process without the KMS and the
-// store. What can't be reached is ErrUnavailable, and the provider's own error
+// Keys in use are confirmed at the store and the KMS in the background, before
+// OpenOptions.TTL is over, and go on working for OpenOptions.MaxStale when neither
+// can be reached. A KMS that refuses a key, or a record that disables it, ends it
+// at the next look. What can't be reached is ErrUnavailable, and the provider's own error
 // underneath. An answer that is wrong (another key, zeros, an edited record, an
 // older record) is never ErrUnavailable: see the errors of this package.
 //
