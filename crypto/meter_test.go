@@ -79,6 +79,17 @@ func TestMeter(t *testing.T) {
 	}
 }
 
+func TestSettle(t *testing.T) {
+	k := newKey(t, Compact, 1, testSecret(Compact))
+	k.Meter(func(uint64) (uint64, error) { return 100, nil })
+	for range 30 {
+		mustSeal(t, k, nil, nil)
+	}
+	if left := k.Settle(); left != 70 || k.Messages() != 30 {
+		t.Errorf("%d left, %d sealed", left, k.Messages())
+	}
+}
+
 // A key that nobody meters stops at the wall by itself.
 func TestCompactWall(t *testing.T) {
 	k := newKey(t, Compact, 1, testSecret(Compact))

@@ -34,21 +34,41 @@ func (f *fakeKMS) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Contex
 	f.mu.Lock()
 	f.secrets = append(f.secrets, bytes.Clone(secret))
 	f.contexts = append(f.contexts, kc)
+	on := f.onWrap
 	f.mu.Unlock()
 	wrapped, err := f.Provider.Wrap(ctx, secret, kc)
-	if f.onWrap != nil {
-		return f.onWrap(ctx, wrapped, err)
+	if on != nil {
+		return on(ctx, wrapped, err)
 	}
 	return wrapped, err
 }
 
 func (f *fakeKMS) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
 	f.unwraps.Add(1)
+	f.mu.Lock()
+	on := f.onUnwrap
+	f.mu.Unlock()
 	secret, err := f.Provider.Unwrap(ctx, wrapped, kc)
-	if f.onUnwrap != nil {
-		return f.onUnwrap(ctx, secret, err)
+	if on != nil {
+		return on(ctx, secret, err)
 	}
 	return secret, err
+}
+
+// answer changes what both calls answer, while rings use the provider.
+func (f *fakeKMS) answer(on func(ctx context.Context, b []byte, err error) ([]byte, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.onWrap, f.onUnwrap = on, on
+}
+
+// down lets both calls fail with err, or no longer.
+func (f *fakeKMS) down(err error) {
+	if err == nil {
+		f.answer(nil)
+		return
+	}
+	f.answer(func(context.Context, []byte, error) ([]byte, error) { return nil, err })
 }
 
 // fakeStore is a real store whose answers a test may change.
@@ -59,15 +79,31 @@ type fakeStore struct {
 	onSwap func(swap func() error) error
 
 	loads, swaps atomic.Int64
+
+	mu sync.Mutex
+}
+
+// down lets the store fail with err, or no longer, while rings use it.
+func (f *fakeStore) down(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.onLoad, f.onSwap = nil, nil
+	if err != nil {
+		f.onLoad = func(context.Context, Record, error) (Record, error) { return Record{}, err }
+		f.onSwap = func(func() error) error { return err }
+	}
 }
 
 func newFakeStore() *fakeStore { return &fakeStore{Store: NewMemoryStore()} }
 
 func (f *fakeStore) Load(ctx context.Context, name string) (Record, error) {
 	f.loads.Add(1)
+	f.mu.Lock()
+	on := f.onLoad
+	f.mu.Unlock()
 	r, err := f.Store.Load(ctx, name)
-	if f.onLoad != nil {
-		return f.onLoad(ctx, r, err)
+	if on != nil {
+		return on(ctx, r, err)
 	}
 	return r, err
 }
@@ -75,8 +111,11 @@ func (f *fakeStore) Load(ctx context.Context, name string) (Record, error) {
 func (f *fakeStore) CompareAndSwap(ctx context.Context, name string, old uint64, next Record) error {
 	f.swaps.Add(1)
 	swap := func() error { return f.Store.CompareAndSwap(ctx, name, old, next) }
-	if f.onSwap != nil {
-		return f.onSwap(swap)
+	f.mu.Lock()
+	on := f.onSwap
+	f.mu.Unlock()
+	if on != nil {
+		return on(swap)
 	}
 	return swap()
 }

@@ -14,14 +14,6 @@ import (
 	"github.com/structseal/structseal/kmsprovider"
 )
 
-func (f *fakeStore) down(err error) {
-	f.onLoad, f.onSwap = nil, nil
-	if err != nil {
-		f.onLoad = func(context.Context, Record, error) (Record, error) { return Record{}, err }
-		f.onSwap = func(func() error) error { return err }
-	}
-}
-
 // P9: KMS and store are away for a day: no failure on keys in use inside MaxStale,
 // a typed error after it, nothing that was disabled comes back, and both are found
 // again without a storm.
@@ -170,7 +162,7 @@ func TestLateLieIsRefused(t *testing.T) {
 			ring := must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil))
 			defer ring.Close()
 			must[*crypto.Key](t)(ring.Primary(t.Context(), Data))
-			kms.onUnwrap = func(_ context.Context, s []byte, err error) ([]byte, error) { return lie(s), err }
+			kms.answer(func(_ context.Context, s []byte, err error) ([]byte, error) { return lie(s), err })
 			time.Sleep(DefaultTTL)
 			synctest.Wait()
 			if _, err := ring.Primary(t.Context(), Data); !errors.Is(err, ErrKeyCheck) || ring.Stats().KEKs[0].WrongAnswers != 2 {

@@ -222,6 +222,9 @@ func TestFullRingFits(t *testing.T) {
 	if err := r.History.trim(); err != nil {
 		t.Fatal(err)
 	}
+	if text := must[[]byte](t)(encode(r.History.Entries)); len(text) > maxHistorySize+2 || len(text) < maxHistorySize-300 {
+		t.Errorf("history of %d bytes", len(text))
+	}
 	rec, data, err := r.sign(hide([]byte("a key of thirty-two bytes or so.")))
 	if err != nil {
 		t.Fatal(err)

@@ -15,14 +15,6 @@ import (
 	"github.com/structseal/structseal/kmsprovider"
 )
 
-func (f *fakeKMS) down(err error) {
-	fail := func(context.Context, []byte, error) ([]byte, error) { return nil, err }
-	if err == nil {
-		fail = nil
-	}
-	f.onWrap, f.onUnwrap = fail, fail
-}
-
 // opensWith opens the ring with one provider and every key of it.
 func opensWith(t *testing.T, store Store, kms kmsprovider.Provider, pin Pin) error {
 	t.Helper()
@@ -145,7 +137,63 @@ func TestHangingKEKIsPassed(t *testing.T) {
 		}
 		close(release)
 		ring.Close()
+		// And one that fails, no time at all.
+		a.down(kmsprovider.ErrUnavailable)
+		start = time.Now()
+		ring = must[*Keyring](t)(Open(ctx, "app", store, a, pin, &OpenOptions{Also: []kmsprovider.Provider{b}}))
+		if took := time.Since(start); took != 0 {
+			t.Errorf("a failure took %v", took)
+		}
+		ring.Close()
 	})
+}
+
+// Somebody removes what is being added, or what a removal counts on.
+func TestRewrapMeetsOthers(t *testing.T) {
+	ctx := t.Context()
+	store, a, b := newFakeStore(), newFakeKMS(), newFakeKMS()
+	ring, pin := createWith(t, store, a)
+	other := must[*Keyring](t)(Open(ctx, "app", store, a, pin, nil))
+	defer other.Close()
+	// between runs f before the nth write.
+	between := func(n int, f func()) {
+		store.onSwap = func(swap func() error) error {
+			if n--; n == 0 {
+				store.onSwap = nil
+				f()
+			}
+			return swap()
+		}
+	}
+	between(2, func() {
+		if err := other.RemoveKEK(ctx, b.ID(), nil); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := ring.AddKEK(ctx, b, nil); err != nil {
+		t.Error(err)
+	}
+	for _, k := range must[*record](t)(parseRecord(store.get(t, "app").Data)).Keys {
+		if len(k.Wraps) != 1 {
+			t.Errorf("key %08x is wrapped by what was removed", uint32(k.ID))
+		}
+	}
+	if err := ring.AddKEK(ctx, b, nil); err != nil {
+		t.Fatal(err)
+	}
+	between(2, func() {
+		edit(t, ring, store, func(body *body) {
+			for i := range body.Keys {
+				body.Keys[i].Wraps = slices.Clone(body.Keys[i].Wraps[:1])
+			}
+		})
+	})
+	if err := ring.RemoveKEK(ctx, a.ID(), nil); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("removing a while b is removed: %v", err)
+	}
+	if err := opensWith(t, store, a, pin); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAddAndRemoveKEK(t *testing.T) {
