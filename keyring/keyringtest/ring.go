@@ -40,14 +40,14 @@ func testRingLife(e *env) {
 		if n%2 == 1 {
 			r = other
 		}
-		id, err := r.Rotate(e.ctx, p, nil)
+		id, err := r.Rotate(e.ctx, p, &keyring.RotateOptions{Now: true})
 		if err != nil {
 			e.Fatalf("rotation %d: %v", n-first+1, err)
 		}
 		told[id] = p
 	}
 	if last == keyring.MaxKeys {
-		if _, err := other.Rotate(e.ctx, keyring.Data, nil); !errors.Is(err, keyring.ErrTooLarge) {
+		if _, err := other.Rotate(e.ctx, keyring.Data, &keyring.RotateOptions{Now: true}); !errors.Is(err, keyring.ErrTooLarge) {
 			e.Errorf("rotation of a full ring: %v", err)
 		}
 	}
