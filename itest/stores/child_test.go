@@ -75,7 +75,7 @@ func child() error {
 		return err
 	}
 	for n := 0; count == 0 || n < count; n++ {
-		id, err := ring.Rotate(ctx, keyring.Data, nil)
+		id, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true})
 		if errors.Is(err, keyring.ErrTooLarge) && count == 0 {
 			break
 		}

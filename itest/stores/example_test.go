@@ -42,7 +42,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer ring.Close()
-	if _, err := ring.Rotate(ctx, keyring.Data, nil); err != nil {
+	if _, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("revision", ring.Revision())

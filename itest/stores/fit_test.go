@@ -77,7 +77,7 @@ func TestRetryConflictsWithItself(t *testing.T) {
 	defer ring.Close()
 	keys := len(ring.Keys())
 	for n := range 5 {
-		id, err := ring.Rotate(ctx, keyring.Data, nil)
+		id, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true})
 		if err != nil {
 			t.Fatal(err)
 		}

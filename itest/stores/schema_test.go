@@ -193,7 +193,7 @@ func rotateAs(t *testing.T, app site) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ring.Rotate(ctx, keyring.Data, nil); err != nil {
+	if _, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
 		t.Error(err)
 	}
 	if _, ok := store.WithTx(begin(t, app.open(t))).(*sqlstore.Store); ok {

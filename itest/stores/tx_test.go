@@ -43,7 +43,7 @@ func TestWithTx(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer inside.Close()
-			if _, err := inside.Rotate(ctx, keyring.Data, nil); err != nil {
+			if _, err := inside.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := tx.ExecContext(ctx, "INSERT INTO audit (what) VALUES (1)"); err != nil {

@@ -219,7 +219,7 @@ func TestRetryConflictsWithItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := ring.Rotate(ctx, keyring.Data, nil)
+	id, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true})
 	if err != nil {
 		t.Fatal(err)
 	}
