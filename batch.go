@@ -93,10 +93,35 @@ func all[T any](ctx context.Context, ring *keyring.Keyring, op string, vs []T, o
 	return out, nil
 }
 
-// batch does a verb on every record of a slice of copies and returns nil or an
+// batch does a verb on every record of a slice of copies; see batchOnce. Records
+// of subjects go in smaller numbers, each with its subjects loaded at once.
+func batch[T any](ctx context.Context, ring *keyring.Keyring, op string, out []T, o *options) []error {
+	if !mayHaveSubject(reflect.TypeFor[T]()) {
+		return batchOnce(ctx, ring, op, out, o)
+	}
+	var errs []error
+	for from := 0; from < len(out); from += subjectBatch {
+		part := out[from:min(from+subjectBatch, len(out))]
+		warmSubjects(ctx, ring, op, part)
+		failed := batchOnce(ctx, ring, op, part, o)
+		if failed == nil {
+			continue
+		}
+		if errs == nil {
+			errs = make([]error, len(out))
+		}
+		copy(errs[from:], failed)
+		if o.onError == nil {
+			break
+		}
+	}
+	return errs
+}
+
+// batchOnce does a verb on every record of a slice of copies and returns nil or an
 // error for each. Without OnError the records after the first bad one may be
 // left undone.
-func batch[T any](ctx context.Context, ring *keyring.Keyring, op string, out []T, o *options) []error {
+func batchOnce[T any](ctx context.Context, ring *keyring.Keyring, op string, out []T, o *options) []error {
 	t := reflect.TypeFor[T]()
 	var (
 		mu       sync.Mutex

@@ -15,11 +15,12 @@ import (
 // what a user gets: a cloud SDK, a database driver or a CLI library belongs into
 // a module of its own.
 var allowedModules = map[string]string{
-	"github.com/tink-crypto/tink-go/v2": "AES-SIV and the keysets that a ring exports as",
-	"golang.org/x/crypto":               "Argon2id for passphrases",
-	"github.com/gofrs/flock":            "locks of the file store",
-	"golang.org/x/sys":                  "of flock and x/crypto",
-	"google.golang.org/protobuf":        "of Tink keysets; only the export packages link it",
+	"github.com/tink-crypto/tink-go/v2":  "AES-SIV and the keysets that a ring exports as",
+	"golang.org/x/crypto":                "Argon2id for passphrases",
+	"github.com/gofrs/flock":             "locks of the file store",
+	"github.com/hashicorp/golang-lru/v2": "the bounded cache of subjects",
+	"golang.org/x/sys":                   "of flock and x/crypto",
+	"google.golang.org/protobuf":         "of Tink keysets; only the export packages link it",
 }
 
 // The packages that every user links, and the modules that may come with them.
@@ -30,6 +31,7 @@ var linkedModules = []string{
 	"github.com/tink-crypto/tink-go/v2",
 	"golang.org/x/crypto",
 	"github.com/gofrs/flock",
+	"github.com/hashicorp/golang-lru/v2",
 	"golang.org/x/sys",
 }
 

@@ -26,6 +26,9 @@ var (
 	ErrForeignCiphertext = errors.New("ciphertext of another place")
 	// ErrUnknownKey: the ciphertext names a key that the ring doesn't have.
 	ErrUnknownKey = crypto.ErrUnknownKey
+	// ErrForgotten: the record's subject was forgotten: its fields can't be opened
+	// any more, and nothing is sealed for it.
+	ErrForgotten = keyring.ErrForgotten
 	// ErrUnavailable: the key store or the KMS can't be reached. Retry.
 	ErrUnavailable = keyring.ErrUnavailable
 	// ErrNotApproved: the algorithm isn't FIPS-approved and GODEBUG=fips140=only

@@ -18,6 +18,12 @@ func (t tag) render() string {
 	if t.bind {
 		parts = append(parts, "bind")
 	}
+	if t.subject && t.kind == "" {
+		parts = append(parts, "subject")
+	}
+	if t.kind != "" {
+		parts = append(parts, "subject="+t.kind)
+	}
 	if t.det != "" {
 		parts = append(parts, "det="+t.det)
 	}
@@ -38,7 +44,7 @@ func FuzzTag(f *testing.F) {
 		``, `seal:"x"`, `json:"a" seal:"x,bind"`, `seal:"x,det=a.b"`, `seal:"r,unbound,require=a,require=b"`, `  seal:"x"  json:"y" `,
 		`seal: "x"`, `seal:x`, `seal:'x'`, "seal:`x`", `seal`, `seal:`, `seal:"x`, "json:\"a\"\tseal:\"x\"", `json:"a",seal:"x"`,
 		`json:"a"seal:"x"`, `seal:"\x"`, `seal:"\u0078"`, `seal:"x" seal:"y"`, `Seal:"x"`, `sael:"x"`, `seal:"x,"`, `seal:"x,bnid"`,
-		`seal:"x,index=y"`, `seal:"x,subject"`, `json:a`, `deal:"x"`, `a:"b\"seal:\"c"`, `seal:"` + strings.Repeat("a", 64) + `"`,
+		`seal:"x,index=y"`, `seal:"x,subject"`, `seal:"x,bind,subject=person"`, `json:a`, `deal:"x"`, `a:"b\"seal:\"c"`, `seal:"` + strings.Repeat("a", 64) + `"`,
 	} {
 		f.Add(raw, false)
 		f.Add(raw, true)

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/keyring"
 )
 
 // open decrypts all items. First every ciphertext is decoded and its key found,
@@ -88,16 +89,25 @@ func (j *job) decode(it *item) (int, error) {
 // of one record mostly name the same key.
 func (j *job) findKey(it *item, id uint32) (*crypto.Key, error) {
 	purpose := it.f.purpose()
-	if n := len(j.keys); n > 0 && j.keys[n-1].purpose == purpose && j.keys[n-1].ID() == id {
+	if n := len(j.keys); n > 0 && j.keys[n-1].purpose == purpose && j.keys[n-1].scope == it.scope && j.keys[n-1].ID() == id {
 		it.key = n - 1
 		return j.keys[n-1].Key, nil
 	}
-	key, err := j.ring.Key(j.ctx, purpose, id)
+	var key *crypto.Key
+	var err error
+	if it.scope > 0 {
+		var keys *keyring.SubjectKeys
+		if keys, err = j.subject(it.scope); err == nil {
+			key, err = keys.Key(j.ctx, id)
+		}
+	} else {
+		key, err = j.ring.Key(j.ctx, purpose, id)
+	}
 	if err != nil {
 		return nil, err
 	}
 	it.key = len(j.keys)
-	j.keys = append(j.keys, jobKey{key, purpose})
+	j.keys = append(j.keys, jobKey{key, purpose, it.scope, 0})
 	return key, nil
 }
 

@@ -24,12 +24,21 @@ type plan struct {
 	record  string // label given by the marker, "" if there is none
 	unbound bool
 	require []string
-	binds   []bindField // sorted by label
-	fields  []field     // in declaration order
-	errs    []error     // *TagErrors of this type and of what it embeds
+	binds   []bindField // sorted by label; the subject's field, too
+	rowBind bool        // a bind field ties the record to its row
+	subject *subjectField
+	fields  []field // in declaration order
+	errs    []error // *TagErrors of this type and of what it embeds
 
 	// opening is the start of the path encoding for a record: the record label.
 	opening []byte
+}
+
+// subjectField is the field that says whose keys a record is sealed with.
+type subjectField struct {
+	label string
+	kind  string
+	name  string
 }
 
 type bindField struct {
@@ -154,9 +163,16 @@ func (c *compiler) check(root *plan) error {
 			Reason: "no field is sealed: nothing would be encrypted"}
 	}
 	for _, p := range c.order {
-		if p.record != "" && !p.unbound && len(p.binds) == 0 && c.needsBind(p, nil) {
+		if p.record != "" && !p.unbound && !p.rowBind && c.needsBind(p, nil) {
 			errs = append(errs, &TagError{Type: typeName(p.typ),
 				Reason: "no bind field: a ciphertext could be moved to another row. Tag the id `seal:\"id,bind\"`, or say `unbound` on the marker"})
+		}
+	}
+	if len(errs) == 0 {
+		for _, p := range c.order {
+			if p.subject != nil {
+				errs = append(errs, c.outside(p, p, nil)...)
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -174,6 +190,50 @@ func (c *compiler) needsBind(p *plan, seen []*plan) bool {
 			n = n.elem
 		}
 		if n.kind.leaf() && f.det == "" || n.kind == kindStruct && c.needsBind(n.plan, seen) {
+			return true
+		}
+	}
+	return false
+}
+
+// outside finds what Forget would miss in a record that has a subject: fields
+// under keys that aren't the subject's.
+func (c *compiler) outside(root, p *plan, seen []*plan) (errs []error) {
+	if slices.Contains(seen, p) {
+		return nil
+	}
+	seen = append(seen, p)
+	for _, f := range p.fields {
+		n := f.node
+		for n.elem != nil {
+			n = n.elem
+		}
+		switch {
+		case n.kind.leaf() && f.det != "":
+			errs = append(errs, &TagError{Type: typeName(f.owner), Field: f.name,
+				Reason: fmt.Sprintf("det in a record of subject %s: its key isn't the subject's, so forgetting would leave it readable", root.subject.name)})
+		case n.kind == kindStruct:
+			errs = append(errs, c.outside(root, n.plan, seen)...)
+		case n.kind == kindRecord && n.plan.subject == nil && c.seals(n.plan, nil):
+			errs = append(errs, &TagError{Type: typeName(f.owner), Field: f.name,
+				Reason: fmt.Sprintf("%s is a record without subject inside one of subject %s: forgetting would leave it readable. Give it a field tagged subject, or encrypt it by itself", n.plan.typ, root.subject.name)})
+		}
+	}
+	return errs
+}
+
+// seals reports whether a record has anything to seal.
+func (c *compiler) seals(p *plan, seen []*plan) bool {
+	if slices.Contains(seen, p) {
+		return false
+	}
+	seen = append(seen, p)
+	for _, f := range p.fields {
+		n := f.node
+		for n.elem != nil {
+			n = n.elem
+		}
+		if n.kind.leaf() || c.seals(n.plan, seen) {
 			return true
 		}
 	}
@@ -259,12 +319,20 @@ func (c *compiler) addFields(p *plan, t reflect.Type, base uintptr, labels map[s
 			continue
 		}
 		labels[tag.label] = sf.Name
-		if tag.bind {
+		if tag.bind || tag.subject {
 			kind, reason := bindKindOf(sf.Type)
 			if kind == bindInvalid {
 				fail("%s", reason)
 				continue
 			}
+			if tag.subject && p.subject != nil {
+				fail("a second subject: field %s is one", p.subject.name)
+				continue
+			}
+			if tag.subject {
+				p.subject = &subjectField{tag.label, tag.kind, sf.Name}
+			}
+			p.rowBind = p.rowBind || tag.bind
 			p.binds = append(p.binds, bindField{tag.label, base + sf.Offset, kind, sf.Type, t, sf.Name})
 			continue
 		}

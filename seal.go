@@ -19,26 +19,19 @@ const largeValue = 1 << 14
 func (j *job) seal() error {
 	var err error
 	total := 0
-	counts := [2]int{} // items of the first key and of the other
 	for i := range j.items {
 		it := &j.items[i]
 		if err := j.primary(it); err != nil {
 			return j.itemFailure(it, 0, err)
 		}
-		counts[it.key]++
+		j.keys[it.key].count++
 		n, err := j.measure(it)
 		if err != nil {
 			return err
 		}
 		total += n
 	}
-	for i, key := range j.keys {
-		if key.purpose == keyring.Data {
-			if err := j.sealer.Reset(key.Key, counts[i]); err != nil {
-				return j.itemFailure(&j.items[0], key.ID(), err)
-			}
-		}
-	}
+	j.sealing = -1
 	arena := make([]byte, 0, total)
 	for i := range j.items {
 		if arena, err = j.sealItem(&j.items[i], arena); err != nil {
@@ -48,22 +41,30 @@ func (j *job) seal() error {
 	return nil
 }
 
-// primary finds the key to seal an item with: a record uses the primary of one
-// purpose, or of two.
+// primary finds the key to seal an item with. A record mostly uses one.
 func (j *job) primary(it *item) error {
 	purpose := it.f.purpose()
 	for i := range j.keys {
-		if j.keys[i].purpose == purpose {
+		if j.keys[i].purpose == purpose && j.keys[i].scope == it.scope {
 			it.key = i
 			return nil
 		}
 	}
-	key, err := j.ring.Primary(j.ctx, purpose)
+	var key *crypto.Key
+	var err error
+	if it.scope > 0 {
+		var keys *keyring.SubjectKeys
+		if keys, err = j.subject(it.scope); err == nil {
+			key, err = keys.Primary()
+		}
+	} else {
+		key, err = j.ring.Primary(j.ctx, purpose)
+	}
 	if err != nil {
 		return err
 	}
 	it.key = len(j.keys)
-	j.keys = append(j.keys, jobKey{key, purpose})
+	j.keys = append(j.keys, jobKey{key, purpose, it.scope, 0})
 	return nil
 }
 
@@ -130,6 +131,23 @@ func (j *job) refuseCiphertext(it *item, ct []byte) error {
 	if err != nil {
 		return nil
 	}
+	if it.scope > 0 {
+		keys, err := j.subject(it.scope)
+		if err != nil {
+			return j.itemFailure(it, id, err)
+		}
+		key, err := keys.Key(j.ctx, id)
+		switch {
+		case errors.Is(err, crypto.ErrUnknownKey): // not this subject's
+		case err != nil:
+			return j.itemFailure(it, id, err)
+		default:
+			if _, err := key.Open(nil, ct, j.contextOf(it)); err != nil {
+				return j.itemFailure(it, id, errForeign)
+			}
+			return j.itemFailure(it, id, errEncryptedAgain)
+		}
+	}
 	own := it.f.purpose()
 	for _, purpose := range []keyring.Purpose{keyring.Data, keyring.Deterministic} {
 		key, err := j.ring.Key(j.ctx, purpose, id)
@@ -138,7 +156,7 @@ func (j *job) refuseCiphertext(it *item, ct []byte) error {
 			continue
 		case err != nil: // can't tell: never a second encryption
 			return j.itemFailure(it, id, err)
-		case purpose != own:
+		case purpose != own || it.scope > 0:
 			return j.itemFailure(it, id, errForeign)
 		}
 		if _, err := key.Open(nil, ct, j.contextOf(it)); err != nil {
@@ -199,6 +217,12 @@ func (j *job) sealItem(it *item, arena []byte) ([]byte, error) {
 func (j *job) sealBytes(dst []byte, it *item, plaintext []byte) ([]byte, error) {
 	if it.f.det != "" {
 		return j.keys[it.key].Seal(dst, plaintext, j.contextOf(it))
+	}
+	if j.sealing != it.key {
+		if err := j.sealer.Reset(j.keys[it.key].Key, j.keys[it.key].count); err != nil {
+			return nil, err
+		}
+		j.sealing = it.key
 	}
 	return j.sealer.Seal(dst, plaintext, j.contextOf(it))
 }

@@ -14,6 +14,8 @@ type tag struct {
 	det     string
 	unbound bool
 	require []string
+	subject bool
+	kind    string // of the subject
 }
 
 // tagOption says how an option is written. The grammar is closed: whatever is
@@ -21,6 +23,7 @@ type tag struct {
 type tagOption struct {
 	name   string
 	value  bool // name=value
+	bare   bool // the value may be left out
 	repeat bool
 	on     string // "field", "marker"
 	later  bool   // known, and not in this version
@@ -28,13 +31,13 @@ type tagOption struct {
 
 var tagOptions = []tagOption{
 	{name: "bind", on: "field"},
+	{name: "subject", value: true, bare: true, on: "field"},
 	{name: "det", value: true, on: "field"},
 	{name: "unbound", on: "marker"},
 	{name: "require", value: true, repeat: true, on: "marker"},
 	{name: "index", value: true, on: "field", later: true},
 	{name: "norm", value: true, on: "field", later: true},
 	{name: "bits", value: true, on: "field", later: true},
-	{name: "subject", on: "field", later: true},
 	{name: "table", value: true, on: "marker", later: true},
 	{name: "column", value: true, on: "field", later: true},
 }
@@ -135,7 +138,7 @@ func parseTag(value string, marker bool) (tag, error) {
 		switch {
 		case o.on != where:
 			return tag{}, fmt.Errorf("option %q belongs on a %s", name, map[string]string{"field": "field, not on the record's marker", "marker": "the record's marker, not on a field"}[o.on])
-		case o.value && arg == "":
+		case o.value && arg == "" && !(o.bare && !hasArg):
 			return tag{}, fmt.Errorf("option %q needs a value, as in %s=x", name, name)
 		case !o.value && hasArg:
 			return tag{}, fmt.Errorf("option %q takes no value", name)
@@ -153,6 +156,13 @@ func parseTag(value string, marker bool) (tag, error) {
 				return tag{}, fmt.Errorf("option det: %w", err)
 			}
 			t.det = arg
+		case "subject":
+			if hasArg {
+				if err := checkLabel(arg, true); err != nil {
+					return tag{}, fmt.Errorf("option subject: %w", err)
+				}
+			}
+			t.subject, t.kind = true, arg
 		case "unbound":
 			t.unbound = true
 		case "require":
@@ -164,6 +174,9 @@ func parseTag(value string, marker bool) (tag, error) {
 			}
 			t.require = append(t.require, arg)
 		}
+	}
+	if t.subject && t.det != "" {
+		return tag{}, fmt.Errorf("subject and det together: a subject field stays readable")
 	}
 	if t.bind && t.det != "" {
 		return tag{}, fmt.Errorf("bind and det together: a bind field stays readable")

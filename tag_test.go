@@ -93,7 +93,11 @@ func TestP5_MalformedTags(t *testing.T) {
 		{str, `seal:"x,require=t"`, "marker"},
 		{str, `seal:"x,index=y"`, "not supported"},
 		{str, `seal:"x,norm=email"`, "not supported"},
-		{str, `seal:"x,subject"`, "not supported"},
+		{str, `seal:"x,subject="`, "needs a value"},
+		{str, `seal:"x,subject=a b"`, "letter"},
+		{str, `seal:"x,subject,subject=a"`, "twice"},
+		{str, `seal:"x,subject,det=a"`, "subject and det"},
+		{reflect.TypeFor[float64](), `seal:"x,subject"`, "round floats"},
 		{str, `seal:"x,subjct"`, `did you mean "subject"`},
 		// types
 		{reflect.TypeFor[int](), `seal:"x"`, "structseal.Sealed[int]"},

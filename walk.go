@@ -30,6 +30,7 @@ type job struct {
 
 	items   []item
 	keys    []jobKey // of the items
+	scopes  []scope  // of the records that have a subject
 	maps    []pendingMap
 	seen    map[visit]struct{}
 	depth   int
@@ -44,6 +45,7 @@ type job struct {
 	frame   []byte // one ciphertext or plaintext
 	opened  int    // how much of frame has held plaintext
 	sealer  crypto.Sealer
+	sealing int // index in job.keys of the key that sealer has
 }
 
 // item is one value to seal or open. It has few pointers, because every one that
@@ -57,14 +59,27 @@ type item struct {
 	path, binds span
 	// Where the plaintext of a Sealed, or the decoded ciphertext, is in job.text.
 	text span
-	key  int  // index in job.keys
-	pass bool // plaintext that AllowPlaintext lets through
+	key  int // index in job.keys
+	// Whose keys it uses: 0 the ring's, else index in job.scopes and 1.
+	scope int
+	pass  bool // plaintext that AllowPlaintext lets through
 }
 
 // jobKey is a key that items of the job use.
 type jobKey struct {
 	*crypto.Key
 	purpose keyring.Purpose
+	scope   int
+	count   int // of the items
+}
+
+// scope is the subject of a record, whose keys are looked up when an item needs
+// them.
+type scope struct {
+	kind     string
+	id       span // in job.binds
+	acquired bool
+	keys     keyring.SubjectKeys
 }
 
 // span is a piece of a buffer of the job.
@@ -92,6 +107,11 @@ func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options)
 // release wipes what the job has seen and keeps its memory for the next one.
 func (j *job) release() {
 	clear(j.items)
+	for i := range j.scopes {
+		j.scopes[i].keys.Release()
+	}
+	clear(j.scopes)
+	j.scopes = j.scopes[:0]
 	clear(j.keys)
 	clear(j.maps)
 	clear(j.seen)
@@ -113,6 +133,7 @@ func (j *job) release() {
 type at struct {
 	record *plan
 	binds  span
+	scope  int
 	start  int
 	n      int
 }
@@ -120,13 +141,19 @@ type at struct {
 // record walks a struct that is a record, at base in the copy.
 func (j *job) record(p *plan, base unsafe.Pointer, only labels) error {
 	var binds span
+	scope := 0
 	if j.ring != nil { // Inspect reads headers only
 		var err error
-		if binds, err = j.bindings(p, base); err != nil {
+		var id span
+		if binds, id, err = j.bindings(p, base); err != nil {
 			return err
 		}
+		if p.subject != nil {
+			j.scopes = append(j.scopes, scopeOf(p.subject.kind, id))
+			scope = len(j.scopes)
+		}
 	}
-	return j.fields(p, base, at{record: p, binds: binds, start: len(j.stack)}, only)
+	return j.fields(p, base, at{record: p, binds: binds, scope: scope, start: len(j.stack)}, only)
 }
 
 func (j *job) fields(p *plan, base unsafe.Pointer, a at, only labels) error {
@@ -138,7 +165,7 @@ func (j *job) fields(p *plan, base unsafe.Pointer, a at, only labels) error {
 		}
 		v := unsafe.Add(base, f.offset)
 		if a.n == 0 && f.node.kind.leaf() {
-			j.leaf(f, f.node, v, span{}, a.binds)
+			j.leaf(f, f.node, v, span{}, a)
 			continue
 		}
 		size := len(j.stack)
@@ -156,11 +183,11 @@ func (j *job) fields(p *plan, base unsafe.Pointer, a at, only labels) error {
 }
 
 // leaf lists a value, unless it is NULL.
-func (j *job) leaf(f *field, n *node, v unsafe.Pointer, path, binds span) {
+func (j *job) leaf(f *field, n *node, v unsafe.Pointer, path span, a at) {
 	if n.kind == kindBytes && *(*[]byte)(v) == nil {
 		return
 	}
-	j.items = append(j.items, item{p: v, f: f, n: n, path: path, binds: binds})
+	j.items = append(j.items, item{p: v, f: f, n: n, path: path, binds: a.binds, scope: a.scope})
 }
 
 // path encodes where the walk is.
@@ -188,7 +215,7 @@ func (j *job) walk(f *field, n *node, v unsafe.Pointer, a at, only labels) error
 	defer func() { j.depth-- }()
 	switch n.kind {
 	case kindString, kindBytes, kindSealed:
-		j.leaf(f, n, v, j.path(a), a.binds)
+		j.leaf(f, n, v, j.path(a), a)
 	case kindNull:
 		if !*(*bool)(unsafe.Add(v, n.valid)) {
 			// NULL in the database; what the other half holds must not survive
@@ -280,13 +307,13 @@ func (j *job) mapped(f *field, n *node, v unsafe.Pointer, a at, only labels) err
 	for i := range pm.keys.Len() {
 		key, err := mapKeyText(pm.keys.Index(i))
 		if err == nil && texts[key] {
-			return j.failureAt(f, at{a.record, a.binds, a.start, a.n - 1}, fmt.Errorf("%w: two map keys have the same text, so their values could be swapped", ErrInvalidArgument))
+			return j.failureAt(f, at{a.record, a.binds, a.scope, a.start, a.n - 1}, fmt.Errorf("%w: two map keys have the same text, so their values could be swapped", ErrInvalidArgument))
 		}
 		if texts != nil {
 			texts[key] = true
 		}
 		if err != nil {
-			return j.failureAt(f, at{a.record, a.binds, a.start, a.n - 1}, fmt.Errorf("%w: map key: MarshalText failed", ErrInvalidArgument))
+			return j.failureAt(f, at{a.record, a.binds, a.scope, a.start, a.n - 1}, fmt.Errorf("%w: map key: MarshalText failed", ErrInvalidArgument))
 		}
 		j.stack = aad.AppendKey(j.stack[:size], key)
 		if err := j.walk(f, n.elem, pm.values.Index(i).Addr().UnsafePointer(), a, only); err != nil {
@@ -307,11 +334,11 @@ func (j *job) finish() {
 }
 
 // bindings encodes the bind fields of a record and the Bind options, merged in
-// label order.
-func (j *job) bindings(p *plan, base unsafe.Pointer) (span, error) {
+// label order. The second span is the value of the subject's field.
+func (j *job) bindings(p *plan, base unsafe.Pointer) (binds, subject span, err error) {
 	for _, label := range p.require {
 		if !j.opt.binds(label) {
-			return span{}, j.bindFailure(p.typ, "", label, fmt.Errorf("%w: the marker requires Bind(%q, value)", ErrUnbound, label))
+			return span{}, span{}, j.bindFailure(p.typ, "", label, fmt.Errorf("%w: the marker requires Bind(%q, value)", ErrUnbound, label))
 		}
 	}
 	start := len(j.binds)
@@ -324,20 +351,23 @@ func (j *job) bindings(p *plan, base unsafe.Pointer) (span, error) {
 			extra = extra[1:]
 		}
 		if len(extra) > 0 && extra[0].Label == b.label {
-			return span{}, j.bindFailure(b.owner, b.name, b.label, fmt.Errorf("%w: Bind(%q) has the label of this bind field", ErrInvalidArgument, b.label))
+			return span{}, span{}, j.bindFailure(b.owner, b.name, b.label, fmt.Errorf("%w: Bind(%q) has the label of this bind field", ErrInvalidArgument, b.label))
 		}
 		text, err := appendBind(j.bindBuf[:0], b.kind, b.typ, unsafe.Add(base, b.offset))
 		if err != nil {
-			return span{}, j.bindFailure(b.owner, b.name, b.label, err)
+			return span{}, span{}, j.bindFailure(b.owner, b.name, b.label, err)
 		}
 		j.bindBuf = text
 		j.binds = aad.AppendString(j.binds, b.label)
 		j.binds = aad.AppendString(j.binds, text)
+		if p.subject != nil && p.subject.label == b.label {
+			subject = span{len(j.binds) - len(text), len(j.binds)}
+		}
 	}
 	for _, b := range extra {
 		j.appendExtra(b)
 	}
-	return span{start, len(j.binds)}, nil
+	return span{start, len(j.binds)}, subject, nil
 }
 
 func (j *job) appendExtra(b crypto.Binding) {

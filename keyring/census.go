@@ -27,6 +27,7 @@ type Census struct {
 	mu       sync.Mutex
 	counts   map[uint32]uint64
 	finished bool
+	subjects bool // CountSubjects has counted all of them
 }
 
 // censusKey is what was known of a key when the census began.
@@ -82,7 +83,7 @@ func (c *Census) Finish() {
 
 // unused reports whether the census proves that nothing names the key, and what
 // was known of the key when it began.
-func (c *Census) unused(ring string, id uint32) (censusKey, error) {
+func (c *Census) unused(ring string, purpose Purpose, id uint32) (censusKey, error) {
 	if c == nil {
 		return censusKey{}, fmt.Errorf("%w: none was given; see BeginCensus", ErrCensus)
 	}
@@ -94,6 +95,8 @@ func (c *Census) unused(ring string, id uint32) (censusKey, error) {
 		return k, fmt.Errorf("%w: it is of ring %.120q", ErrCensus, c.ring)
 	case n > 0:
 		return k, fmt.Errorf("%w: %d ciphertexts name it; re-encrypt them first", ErrInUse, n)
+	case purpose == SubjectWrap && !c.subjects:
+		return k, fmt.Errorf("%w: the key wraps subjects, and they were not counted; see CountSubjects", ErrCensus)
 	case !c.finished:
 		return k, fmt.Errorf("%w: it was not finished", ErrCensus)
 	case !ok:

@@ -75,12 +75,20 @@ func (r *Keyring) change(ctx context.Context, actor string, fn func(d *draft) er
 		if !errors.Is(err, ErrConflict) {
 			return nil, err
 		}
-		// Full jitter, so that many writers don't go on meeting.
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w (gave up after %d tries: %w)", err, try+1, context.Cause(ctx))
-		case <-time.After(rand.N(time.Millisecond << min(try, 6))):
+		if cause := pause(ctx, try); cause != nil {
+			return nil, fmt.Errorf("%w (gave up after %d tries: %w)", err, try+1, cause)
 		}
+	}
+}
+
+// pause waits before the next try. Full jitter, so that many writers don't go on
+// meeting.
+func pause(ctx context.Context, try int) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(rand.N(time.Millisecond << min(try, 6))):
+		return nil
 	}
 }
 

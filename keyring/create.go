@@ -44,6 +44,7 @@ func Create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 		newMaterial(Data, suite.String()),
 		newMaterial(Deterministic, purposes[Deterministic].suites[0]),
 		newMaterial(SubjectWrap, purposes[SubjectWrap].suites[0]),
+		newMaterial(HashSubjects, suiteHMAC),
 		newMaterial(Index, suiteHMAC),
 		newMaterial(MAC, suiteHMAC),
 	})

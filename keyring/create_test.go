@@ -27,7 +27,7 @@ func TestCreateMakesEveryPurpose(t *testing.T) {
 		if ring.Name() != "app" || ring.Pin() != pin || ring.Revision() != 1 {
 			t.Errorf("name %q, pin %v (want %v), revision %d", ring.Name(), ring.Pin(), pin, ring.Revision())
 		}
-		want := map[Purpose]string{Data: suite.String(), Deterministic: "aes-256-siv", SubjectWrap: "xaes-256-gcm", Index: "hmac-sha256", MAC: "hmac-sha256"}
+		want := map[Purpose]string{Data: suite.String(), Deterministic: "aes-256-siv", SubjectWrap: "xaes-256-gcm", HashSubjects: "hmac-sha256", Index: "hmac-sha256", MAC: "hmac-sha256"}
 		for _, k := range ring.Keys() {
 			if k.ID == 0 || k.State != Primary || k.Suite != want[k.Purpose] || k.Created.IsZero() || len(k.KEKs) != 1 || k.KEKs[0] != kms.ID() {
 				t.Errorf("%+v", k)
@@ -38,7 +38,7 @@ func TestCreateMakesEveryPurpose(t *testing.T) {
 			t.Errorf("no key for %v", want)
 		}
 		// P7: each wrapped once, opened once, none left out.
-		if kms.wraps.Load() != 5 || kms.unwraps.Load() != 5 || store.swaps.Load() != 1 {
+		if kms.wraps.Load() != 6 || kms.unwraps.Load() != 6 || store.swaps.Load() != 1 {
 			t.Errorf("%d wraps, %d unwraps, %d swaps", kms.wraps.Load(), kms.unwraps.Load(), store.swaps.Load())
 		}
 		for _, kc := range kms.contexts {

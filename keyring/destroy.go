@@ -51,7 +51,7 @@ func (r *Keyring) destroy(ctx context.Context, id uint32, proof *Census, opts De
 		if opts.Force {
 			op += OpForced
 		} else {
-			then, err := proof.unused(r.name, id)
+			then, err := proof.unused(r.name, k.Purpose, id)
 			if err != nil {
 				return keyError(k.ID, err)
 			}
@@ -99,7 +99,7 @@ func (r *Keyring) erase(ctx context.Context, id uint32, proof *Census, opts Dest
 		if opts.Force {
 			op += OpForced
 		} else {
-			then, err := proof.unused(r.name, id)
+			then, err := proof.unused(r.name, k.Purpose, id)
 			if err != nil {
 				return keyError(k.ID, err)
 			}

@@ -69,6 +69,16 @@ var (
 	ErrKeyDisabled = errors.New("key is disabled")
 	// ErrKeyDestroyed: the key existed; its bytes are gone for good.
 	ErrKeyDestroyed = errors.New("key is destroyed")
+	// ErrForgotten: the subject was forgotten; what was sealed for it can't be
+	// opened, and nothing is sealed for it unless it is revived.
+	ErrForgotten = errors.New("subject is forgotten")
+	// ErrLegalHold: OpenOptions.LegalHold forbids to forget the subject.
+	ErrLegalHold = errors.New("subject is under legal hold")
+	// ErrSubject: not a subject, or a store that keeps none.
+	ErrSubject = errors.New("invalid subject")
+	// ErrCertificate: a certificate that this ring didn't make, or that was
+	// changed since.
+	ErrCertificate = errors.New("certificate is not authentic")
 	// ErrState: the change doesn't apply to a key in its state.
 	ErrState = errors.New("key is in another state")
 	// ErrTooEarly: a wait isn't over. A *WaitError says how long it lasts.

@@ -528,7 +528,7 @@ func TestEveryChangeCanBeRepeated(t *testing.T) {
 			if err := do(again); err != nil {
 				t.Errorf("%s (stored %v) again: %v", step, stored, err)
 			}
-			want := map[string]int{"publish": 1, "now": 1}[step] + 7
+			want := map[string]int{"publish": 1, "now": 1}[step] + 8
 			if stored && step == "now" {
 				want++ // a fresh key each time
 			}
@@ -579,7 +579,7 @@ func TestChangesInContention(t *testing.T) {
 	final := must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil))
 	defer final.Close()
 	h := final.History()
-	if uint64(len(h.Changes))+h.Dropped < 5+80 || len(final.Keys()) != 45 {
+	if uint64(len(h.Changes))+h.Dropped < 6+80 || len(final.Keys()) != 46 {
 		t.Errorf("%d changes, %d keys", len(h.Changes), len(final.Keys()))
 	}
 	// The history says what the keys say.

@@ -13,6 +13,7 @@ type Maintenance struct {
 	Published []uint32 // keys published as pending, by the policy
 	Promoted  []uint32 // pending keys made primary
 	Backfill  int      // wraps added for key-encryption keys that were away
+	Subjects  int      // subjects rewrapped by the primary subject-wrap key
 	Ticked    bool     // the ring's clock was moved forward
 }
 
@@ -23,7 +24,10 @@ const urgentMessages = crypto.CompactMessages / 4 * 3
 // Maintain does what is due: it makes pending keys the primary whose wait is over,
 // publishes new Data keys as OpenOptions.Rotation says, wraps keys by those
 // key-encryption keys of the ring that were away when the keys were made, and moves the ring's clock
-// forward while somebody waits for it. Call it every few minutes, from one process
+// forward while somebody waits for it. After a rotation of SubjectWrap it rewraps
+// up to 10,000 subjects a call.
+//
+// Call it every few minutes, from one process
 // or from all of them: each step is a compare-and-swap, repeated when interrupted
 // and done once.
 //
@@ -81,6 +85,10 @@ func (r *Keyring) maintain(ctx context.Context) (m Maintenance, err error) {
 	n, err := r.backfill(ctx, policy.Actor)
 	m.Backfill = n
 	errs = append(errs, err)
+	if r.core().subjects.store != nil {
+		m.Subjects, err = r.rewrapSome(ctx)
+		errs = append(errs, err)
+	}
 	ticked, err := r.tick(ctx)
 	m.Ticked = ticked
 	return m, errors.Join(append(errs, err)...)

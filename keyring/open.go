@@ -72,6 +72,7 @@ func newKeyring(rec *record, data []byte, store Store, keks keks, macKey []byte,
 		pin:  Pin{check: rec.primary(MAC).Check},
 		core: func() *core { return c },
 	}
+	c.subjects = newSubjects(r, store, opts)
 	r.live.Store(newSnapshot(rec, data, nil))
 	return r
 }

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"context"
 	"time"
 
 	"github.com/structseal/structseal/kmsprovider"
@@ -14,6 +15,7 @@ const (
 	DefaultLongestTransaction = time.Hour
 	DefaultDestroyWait        = 7 * 24 * time.Hour
 	DefaultMessages           = 1 << 31
+	DefaultSubjectCache       = 10_000
 )
 
 // OpenOptions are optional: nil and the zero value are the defaults.
@@ -53,6 +55,24 @@ type OpenOptions struct {
 	// DefaultDestroyWait.
 	DestroyWait time.Duration
 
+	// SubjectCache is how many subjects' keys are kept unwrapped at most. Default:
+	// DefaultSubjectCache.
+	SubjectCache int
+
+	// Tombstones is where Forget notes, outside of the ring's store and of its
+	// backups, that a subject is forgotten: the same kind of store, on another
+	// database. Without it a restored backup of the store brings a forgotten
+	// subject back. Give it to every program that opens the ring; each cold
+	// subject is looked up there, too, and while it is away there are none.
+	Tombstones SubjectStore
+
+	// LegalHold is asked before a subject is forgotten. Its error vetoes.
+	LegalHold func(ctx context.Context, s Subject) error
+
+	// BackupRetention is how long backups of the ring's store are kept: what a
+	// Certificate says about when the keys are gone for good. Default: unknown.
+	BackupRetention time.Duration
+
 	// Rotation is what Maintain goes by.
 	Rotation RotatePolicy
 }
@@ -90,6 +110,9 @@ func (o *OpenOptions) filled() OpenOptions {
 	out.MaxStale = max(out.MaxStale, out.TTL)
 	set(&out.LongestTransaction, DefaultLongestTransaction)
 	set(&out.DestroyWait, DefaultDestroyWait)
+	if out.SubjectCache <= 0 {
+		out.SubjectCache = DefaultSubjectCache
+	}
 	if out.Rotation.Messages == 0 {
 		out.Rotation.Messages = DefaultMessages
 	}

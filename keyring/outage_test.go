@@ -402,7 +402,7 @@ func TestReservationsOutliveEviction(t *testing.T) {
 
 func TestStatsPrint(t *testing.T) {
 	ring, _ := mustCreate(t, "app", newFakeStore(), newFakeKMS())
-	if st := ring.Stats(); st.Warm != 5-1 && st.Warm != 5-2 || st.Revision != 1 || len(st.KEKs) != 1 || fmt.Sprint(st) == "" {
+	if st := ring.Stats(); st.Warm != 6-1 && st.Warm != 6-2 || st.Revision != 1 || len(st.KEKs) != 1 || fmt.Sprint(st) == "" {
 		t.Errorf("%+v", st)
 	}
 }

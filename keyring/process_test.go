@@ -151,7 +151,7 @@ func (s *site) check(t *testing.T, what string) *Keyring {
 			t.Fatalf("%s: key %08x was in use: %v", what, id, err)
 		}
 	}
-	if ring.Revision() != uint64(len(ring.Keys()))-5+1 {
+	if ring.Revision() != uint64(len(ring.Keys()))-6+1 {
 		t.Fatalf("%s: revision %d with %d keys", what, ring.Revision(), len(ring.Keys()))
 	}
 	must[*crypto.Key](t)(ring.Primary(ctx, Data))

@@ -18,6 +18,9 @@ const (
 	Deterministic
 	// SubjectWrap keys wrap the keys of subjects. Text "subject-wrap".
 	SubjectWrap
+	// HashSubjects is the one key under which subjects are hashed, for life; see
+	// [SubjectHash]. Text "subject-hash".
+	HashSubjects
 	// Index keys are the root of the blind-index keys; see
 	// [Keyring.BlindIndexKey]. Text "index".
 	Index
@@ -36,6 +39,7 @@ var purposes = [...]struct {
 	Data:          {"data", []string{crypto.Default.String(), crypto.Compact.String()}},
 	Deterministic: {"deterministic", []string{crypto.Deterministic.String()}},
 	SubjectWrap:   {"subject-wrap", []string{crypto.Default.String()}},
+	HashSubjects:  {"subject-hash", []string{suiteHMAC}},
 	Index:         {"index", []string{suiteHMAC}},
 	MAC:           {"mac", []string{suiteHMAC}},
 }
@@ -74,7 +78,7 @@ func ParsePurpose(s string) (Purpose, error) {
 			return p, nil
 		}
 	}
-	return 0, fmt.Errorf("keyring: %w: %q is none of data, deterministic, subject-wrap, index, mac", ErrPurpose, s)
+	return 0, fmt.Errorf("keyring: %w: %q is none of data, deterministic, subject-wrap, subject-hash, index, mac", ErrPurpose, s)
 }
 
 // MarshalText returns the text form.

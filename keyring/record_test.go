@@ -156,7 +156,7 @@ func TestValidate(t *testing.T) {
 		"id 0":               func(r *record) { r.Keys[0].ID = 0 },
 		"id twice":           func(r *record) { r.Keys[0].ID = r.Keys[4].ID },
 		"no primary":         func(r *record) { k := r.primary(Data); k.State, k.Retired = Enabled, k.Since },
-		"two primaries":      func(r *record) { k := &r.Keys[5]; k.State, k.Retired, k.Wraps = Primary, 0, r.Keys[0].Wraps },
+		"two primaries":      func(r *record) { k := &r.Keys[6]; k.State, k.Retired, k.Wraps = Primary, 0, r.Keys[0].Wraps },
 		"suite":              func(r *record) { r.primary(Data).Suite = "aes-256-siv" },
 		"index suite":        func(r *record) { r.primary(Index).Suite = "xaes-256-gcm" },
 		"purpose":            func(r *record) { r.Keys[0].Purpose = 0 },

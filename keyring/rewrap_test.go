@@ -265,7 +265,7 @@ func TestAddAndRemoveKEK(t *testing.T) {
 	for _, c := range last.History().Changes {
 		ops[c.Op]++
 	}
-	if ops[OpWrap] != 6 || ops[OpUnwrap] != 6 {
+	if ops[OpWrap] != 7 || ops[OpUnwrap] != 7 {
 		t.Errorf("history: %v", ops)
 	}
 }
@@ -284,7 +284,7 @@ func TestRewrapPlan(t *testing.T) {
 		t.Error("a plan did something")
 	}
 	text := plan.String()
-	if len(plan.Keys) != 5 || strings.Count(text, "\n") != 6 || strings.Count(text, "wrap by "+b.ID()) != 5 || strings.Count(text, "remove "+a.ID()) != 5 {
+	if len(plan.Keys) != 6 || strings.Count(text, "\n") != 7 || strings.Count(text, "wrap by "+b.ID()) != 6 || strings.Count(text, "remove "+a.ID()) != 6 {
 		t.Errorf("plan:\n%s", text)
 	}
 	if data, err := json.Marshal(plan); err != nil || !strings.Contains(string(data), b.ID()) {

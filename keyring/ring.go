@@ -45,6 +45,8 @@ type core struct {
 	counts  counts
 	bg      background
 	unknown limiter // refreshes for unknown key ids
+
+	subjects *subjects
 }
 
 // Name returns the ring's name.
@@ -286,6 +288,7 @@ func (r *Keyring) Close() error {
 	c.bg.mu.Unlock()
 	r.live.Swap(nil).dropUnless(nil)
 	clear(c.macKey())
+	c.subjects.close()
 	return nil
 }
 

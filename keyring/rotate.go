@@ -27,8 +27,8 @@ type RotateOptions struct {
 	Actor string
 }
 
-// Rotate begins the change to a fresh random key of a purpose (Data or
-// Deterministic): it publishes one as pending. Nobody writes with it yet, and
+// Rotate begins the change to a fresh random key of a purpose (Data,
+// Deterministic or SubjectWrap; after the last one see [Keyring.RewrapSubjects]): it publishes one as pending. Nobody writes with it yet, and
 // everybody learns of it meanwhile; [Keyring.Promote], or [Keyring.Maintain],
 // makes it the primary when that has taken long enough. If there is a pending key
 // of the purpose and suite, Rotate returns that one: a rotation that was
@@ -54,8 +54,10 @@ func (r *Keyring) Rotate(ctx context.Context, p Purpose, opts *RotateOptions) (u
 
 func (r *Keyring) rotate(ctx context.Context, p Purpose, opts RotateOptions) (uint32, error) {
 	switch p {
-	case Data, Deterministic:
-	case SubjectWrap, Index, MAC:
+	case Data, Deterministic, SubjectWrap:
+	case HashSubjects:
+		return 0, fmt.Errorf("%w: the key that subjects are hashed with stays for life", ErrPurpose)
+	case Index, MAC:
 		return 0, fmt.Errorf("%w: rotating %s keys means rewriting what hangs on them, which is not possible yet", ErrPurpose, p)
 	default:
 		return 0, fmt.Errorf("%w: %s", ErrPurpose, p)

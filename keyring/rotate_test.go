@@ -39,7 +39,7 @@ func TestRotate(t *testing.T) {
 			t.Errorf("%08x: %+v, want %+v", id, got, want)
 		}
 	}
-	if len(states) != 9 || ring.Revision() != 5 {
+	if len(states) != 10 || ring.Revision() != 5 {
 		t.Errorf("%d keys, revision %d", len(states), ring.Revision())
 	}
 	// A fresh key costs no call at its first use: it was just compared.
@@ -54,7 +54,7 @@ func TestRotateRefuses(t *testing.T) {
 	ctx := t.Context()
 	store, kms := newFakeStore(), newFakeKMS()
 	ring, _ := mustCreate(t, "app", store, kms)
-	for _, p := range []Purpose{SubjectWrap, Index, MAC, 0, 77} {
+	for _, p := range []Purpose{HashSubjects, Index, MAC, 0, 77} {
 		if id, err := ring.Rotate(ctx, p, &RotateOptions{Now: true}); !errors.Is(err, ErrPurpose) || id != 0 {
 			t.Errorf("%s: %v", p, err)
 		}
@@ -119,7 +119,7 @@ func TestRotateRecognisesItself(t *testing.T) {
 		return fmt.Errorf("second attempt: %w", ErrConflict)
 	}
 	id := must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
-	if k := must[*crypto.Key](t)(ring.Primary(ctx, Data)); k.ID() != id || ring.Revision() != 2 || len(ring.Keys()) != 6 {
+	if k := must[*crypto.Key](t)(ring.Primary(ctx, Data)); k.ID() != id || ring.Revision() != 2 || len(ring.Keys()) != 7 {
 		t.Errorf("primary %v, revision %d, %d keys", k, ring.Revision(), len(ring.Keys()))
 	}
 }
@@ -172,7 +172,7 @@ func TestRotateInContention(t *testing.T) {
 	}
 	wg.Wait()
 	final := must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil))
-	if final.Revision() != 41 || len(final.Keys()) != 45 {
+	if final.Revision() != 41 || len(final.Keys()) != 46 {
 		t.Errorf("revision %d, %d keys", final.Revision(), len(final.Keys()))
 	}
 	have := make(map[uint32]bool)

@@ -239,7 +239,7 @@ func TestP10_WeOpenTinks(t *testing.T) {
 		if again := exported(t, exportDet, ring); !sameKeyset(t, again, daeadJSON) {
 			t.Errorf("%s: the exported deterministic keyset differs", what)
 		}
-		if len(ring.Keys()) != len(templates)+1+3 {
+		if len(ring.Keys()) != len(templates)+1+4 {
 			t.Errorf("%s: %d keys", what, len(ring.Keys()))
 		}
 		if _, err := ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {

@@ -1,0 +1,284 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/structseal/structseal/crypto"
+)
+
+// RewrapSubjectsOptions are optional: nil and the zero value are the defaults.
+type RewrapSubjectsOptions struct {
+	// After is where to go on: the Last of a Progress. Zero: from the first one.
+	After SubjectHash
+	// Limit is how many subjects to look at. 0: all.
+	Limit int
+	// Progress is told after each page.
+	Progress func(p RewrapProgress)
+}
+
+// RewrapProgress is how far RewrapSubjects is.
+type RewrapProgress struct {
+	Seen      int         // subjects looked at
+	Rewrapped int         // of them, wrapped by the primary now
+	Last      SubjectHash // go on behind it
+	Done      bool        // there are no more
+}
+
+// RewrapSubjects wraps the keys of all subjects by the primary subject-wrap key,
+// after that was rotated: unwrapped, wrapped, unwrapped again and compared, and
+// stored by a compare-and-swap each. No ciphertext is touched, and no KMS called
+// per subject. Subjects that are wrapped by it already, and tombstones, are only
+// read. It can be interrupted anywhere and repeated, or resumed with After;
+// Maintain does it in the background.
+//
+// Errors: those of EnsureSubject; the subjects before have been rewrapped, as the
+// progress returned says.
+func (r *Keyring) RewrapSubjects(ctx context.Context, opts *RewrapSubjectsOptions) (RewrapProgress, error) {
+	if opts == nil {
+		opts = new(RewrapSubjectsOptions)
+	}
+	p, err := r.core().subjects.rewrap(ctx, *opts)
+	return p, ringError(r.name, err)
+}
+
+func (s *subjects) rewrap(ctx context.Context, opts RewrapSubjectsOptions) (p RewrapProgress, err error) {
+	p.Last = opts.After
+	if err := s.ring.refresh(ctx); err != nil {
+		return p, err
+	}
+	err = s.each(ctx, opts.After, opts.Limit, func(page []SubjectHash, rows map[SubjectHash]Record, last bool) error {
+		primary, _, err := s.wrapKey(ctx, 0)
+		if err != nil {
+			return err
+		}
+		n, err := s.rewrapPage(ctx, page, rows, primary.ID())
+		p.Rewrapped += n
+		if err != nil {
+			return err
+		}
+		p.Seen += len(page)
+		if len(page) > 0 {
+			p.Last = page[len(page)-1]
+		}
+		p.Done = last
+		if opts.Progress != nil {
+			opts.Progress(p)
+		}
+		return nil
+	})
+	return p, err
+}
+
+// each goes over all records of subjects, a page at a time.
+func (s *subjects) each(ctx context.Context, after SubjectHash, limit int, fn func(page []SubjectHash, rows map[SubjectHash]Record, last bool) error) error {
+	if s.store == nil {
+		return errNoSubjects
+	}
+	for seen := 0; ; {
+		size := maxSubjectBatch
+		if limit > 0 {
+			size = min(size, limit-seen)
+		}
+		page, err := s.list(ctx, after, size)
+		if err != nil {
+			return err
+		}
+		rows := map[SubjectHash]Record{}
+		if len(page) > 0 {
+			if rows, err = s.read(ctx, s.store, page); err != nil {
+				return err
+			}
+			after = page[len(page)-1]
+		}
+		last := len(page) < size
+		if err := fn(page, rows, last); err != nil {
+			return err
+		}
+		if seen += len(page); last || limit > 0 && seen >= limit {
+			return nil
+		}
+	}
+}
+
+func (s *subjects) list(ctx context.Context, after SubjectHash, limit int) ([]SubjectHash, error) {
+	c := s.ring.core()
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	c.counts.reads.Add(1)
+	page, err := guard(ctx, &c.gate, func(ctx context.Context) ([]SubjectHash, error) {
+		return s.store.ListSubjects(ctx, s.ring.name, after, limit)
+	}, func([]SubjectHash) {})
+	if err != nil {
+		c.counts.storeErrors.Add(1)
+		return nil, storeError(err)
+	}
+	return page, nil
+}
+
+// rewrapPage rewraps several subjects at once, because each waits for the store.
+func (s *subjects) rewrapPage(ctx context.Context, page []SubjectHash, rows map[SubjectHash]Record, primary uint32) (n int, first error) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	next := make(chan SubjectHash, len(page))
+	for _, h := range page {
+		next <- h
+	}
+	close(next)
+	for range min(8, len(page)) {
+		wg.Go(func() {
+			for h := range next {
+				done, err := s.rewrapOne(ctx, h, rows[h], primary)
+				mu.Lock()
+				if done {
+					n++
+				}
+				if err != nil && first == nil {
+					first = err
+				}
+				stop := first != nil
+				mu.Unlock()
+				if stop {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return n, first
+}
+
+// rewrapOne rewraps a subject whose keys another key wraps.
+func (s *subjects) rewrapOne(ctx context.Context, h SubjectHash, r Record, primary uint32) (bool, error) {
+	wrapped := func(r Record) (bool, error) {
+		rec, _, rest, err := parseSubject(r)
+		if err != nil {
+			return false, fmt.Errorf("subject %x: %w", h[:8], err)
+		}
+		if rec.state != subjectOpen {
+			return false, nil
+		}
+		id, err := crypto.KeyID(rest)
+		if err != nil {
+			return false, fmt.Errorf("subject %x: %w", h[:8], err)
+		}
+		return id != primary, nil
+	}
+	if r.Revision == 0 {
+		return false, nil // gone: nobody deletes records, but a restore may
+	}
+	if old, err := wrapped(r); err != nil || !old {
+		return false, err
+	}
+	for try := 0; ; try++ {
+		rows, err := s.read(ctx, s.store, []SubjectHash{h})
+		if err != nil {
+			return false, err
+		}
+		r, ok := rows[h]
+		if !ok {
+			return false, nil
+		}
+		if old, err := wrapped(r); err != nil || !old {
+			return false, err
+		}
+		err = s.rewrapRecord(ctx, h, r)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return false, fmt.Errorf("subject %x: %w", h[:8], err)
+		}
+		if err := pause(ctx, try); err != nil {
+			return false, fmt.Errorf("%w (gave up after %d tries: %w)", ErrConflict, try+1, err)
+		}
+	}
+}
+
+func (s *subjects) rewrapRecord(ctx context.Context, h SubjectHash, r Record) error {
+	now, err := s.parse(ctx, h, r)
+	if err != nil {
+		return err
+	}
+	_, secrets, err := s.unwrap(ctx, h, now)
+	if err != nil {
+		return err
+	}
+	defer clear(secrets)
+	key, _, err := s.wrapKey(ctx, 0)
+	if err != nil {
+		return err
+	}
+	next, err := sealSubject(s.ring.name, h, now.next(), key, secrets)
+	if err != nil {
+		return err
+	}
+	subjectHook("rewrapped")
+	return s.swap(ctx, s.store, h, r.Revision, next)
+}
+
+// rewrapSome is what Maintain does of RewrapSubjects in one call. It goes on where
+// the last call ended, as long as the primary is the same.
+func (r *Keyring) rewrapSome(ctx context.Context) (int, error) {
+	s := r.core().subjects
+	snap := r.live.Load()
+	if snap == nil {
+		return 0, ErrClosed
+	}
+	primary := uint32(snap.primary[SubjectWrap].ID)
+	others := false
+	for _, k := range snap.record.Keys {
+		others = others || k.Purpose == SubjectWrap && k.State == Enabled
+	}
+	s.mu.Lock()
+	if s.job.primary != primary {
+		s.job.primary, s.job.after, s.job.done = primary, SubjectHash{}, false
+	}
+	job := s.job
+	s.mu.Unlock()
+	if !others || job.done {
+		return 0, nil
+	}
+	p, err := s.rewrap(ctx, RewrapSubjectsOptions{After: job.after, Limit: 10_000})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.job.primary == primary {
+		s.job.after, s.job.done = p.Last, p.Done
+	}
+	return p.Rewrapped, err
+}
+
+// CountSubjects counts, for each subject-wrap key, the subjects whose keys it
+// wraps: what a census must have counted, instead of rows, before such a key may
+// be destroyed.
+//
+// Errors: those of RewrapSubjects.
+func (r *Keyring) CountSubjects(ctx context.Context, c *Census) error {
+	s := r.core().subjects
+	err := s.each(ctx, SubjectHash{}, 0, func(page []SubjectHash, rows map[SubjectHash]Record, last bool) error {
+		for _, h := range page {
+			rec, _, rest, err := parseSubject(rows[h])
+			if err != nil {
+				return fmt.Errorf("subject %x: %w", h[:8], err)
+			}
+			if rec.state != subjectOpen {
+				continue
+			}
+			id, err := crypto.KeyID(rest)
+			if err != nil {
+				return fmt.Errorf("subject %x: %w", h[:8], err)
+			}
+			c.Count(id, 1)
+		}
+		return nil
+	})
+	if err != nil {
+		return ringError(r.name, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subjects = true
+	return nil
+}
