@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/structseal/structseal"
@@ -293,12 +294,12 @@ func TestSubjectsInBatches(t *testing.T) {
 				t.Fatalf("%s: %d: %+v", what, i, back[i])
 			}
 		}
-		if n := store.reads; n > reads || len(back) != len(people) {
+		if n := int(store.reads.Load()); n > reads || len(back) != len(people) {
 			t.Errorf("%s: %d reads for %d people", what, n, len(back))
 		}
-		store.reads = 0
+		store.reads.Store(0)
 	}
-	store.reads = 0
+	store.reads.Store(0)
 	back, err := structseal.DecryptAll(ctx, other, rows)
 	if err != nil {
 		t.Fatal(err)
@@ -337,14 +338,13 @@ func sequenceOf[T any](vs []T) iter.Seq2[T, error] {
 	}
 }
 
-// countingStore is used by one goroutine.
 type countingStore struct {
 	*keyring.MemoryStore
-	reads int
+	reads atomic.Int64
 }
 
 func (s *countingStore) LoadSubjects(ctx context.Context, name string, subjects []keyring.SubjectHash) (map[keyring.SubjectHash]keyring.Record, error) {
-	s.reads++
+	s.reads.Add(1)
 	return s.MemoryStore.LoadSubjects(ctx, name, subjects)
 }
 
