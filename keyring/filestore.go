@@ -18,8 +18,11 @@ import (
 	"github.com/structseal/structseal/internal/durable"
 )
 
-// fileMagic opens a ring file's first line; the revision follows.
-const fileMagic = "structseal-ring-file/1 "
+// These open a file's first line; the revision follows.
+const (
+	ringMagic    = "structseal-ring-file/1 "
+	subjectFileMagic = "structseal-subject-file/1 "
+)
 
 // lockRetry is how often a waiting writer looks at the lock again.
 const lockRetry = 2 * time.Millisecond
@@ -32,11 +35,15 @@ const lockRetry = 2 * time.Millisecond
 // removed while a program runs. Writing goes through app.tmp, which is made
 // durable and renamed: a crash at any point leaves the old record or the new
 // one, and what is left of app.tmp is removed by the next write.
+//
+// The ring's subjects have a file each in app.subjects/ab, where ab are the first
+// two digits of the subject's hash, with a lock and a temporary file for all that
+// begin with the same.
 type FileStore struct {
 	dir string
 }
 
-var _ Store = (*FileStore)(nil)
+var _ SubjectStore = (*FileStore)(nil)
 
 // fileStoreHook is told each step of a write by name, for tests that kill the
 // process there.
@@ -82,7 +89,18 @@ func private(path string, fi fs.FileInfo, want string) error {
 	return nil
 }
 
-func (s *FileStore) path(name, ext string) string { return filepath.Join(s.dir, name+ext) }
+// slot is where a record lives.
+type slot struct {
+	path, lock, tmp string
+	magic           string
+	max             int64    // bytes of data
+	dirs            []string // to be synced, for the file to be found after a power cut
+}
+
+func (s *FileStore) ringSlot(name string) slot {
+	path := filepath.Join(s.dir, name)
+	return slot{path + ".ring", path + ".lock", path + ".tmp", ringMagic, MaxRecordSize, []string{s.dir}}
+}
 
 // Load implements [Store]. What it returns is durable.
 //
@@ -98,17 +116,27 @@ func (s *FileStore) Load(ctx context.Context, name string) (Record, error) {
 	if err := s.checkDir(); err != nil {
 		return Record{}, err
 	}
-	r, err := s.read(name)
+	f := s.ringSlot(name)
+	r, err := f.read()
 	if err != nil {
 		return Record{}, err
 	}
 	// The file may have been renamed a moment ago by a writer that has not
 	// synced the directory yet: nobody may use a key that a power cut undoes.
-	return r, durable.SyncDir(s.dir)
+	return r, f.sync()
 }
 
-func (s *FileStore) read(name string) (Record, error) {
-	path := s.path(name, ".ring")
+func (f slot) sync() error {
+	for _, dir := range f.dirs {
+		if err := durable.SyncDir(dir); err != nil {
+			return fmt.Errorf("file store: %w", err)
+		}
+	}
+	return nil
+}
+
+func (f slot) read() (Record, error) {
+	path := f.path
 	// Not through links, and no pipe, which would block.
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -120,37 +148,37 @@ func (s *FileStore) read(name string) (Record, error) {
 	if !fi.Mode().IsRegular() {
 		return Record{}, fmt.Errorf("file store: %s: %w: not a regular file", path, ErrInsecure)
 	}
-	f, err := os.Open(path)
+	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record{}, fmt.Errorf("file store: %s: %w", path, ErrNotFound)
 	}
 	if err != nil {
 		return Record{}, fmt.Errorf("file store: %w", err)
 	}
-	defer f.Close()
-	if fi, err = f.Stat(); err != nil {
+	defer file.Close()
+	if fi, err = file.Stat(); err != nil {
 		return Record{}, fmt.Errorf("file store: %w", err)
 	}
 	if err := private(path, fi, "600"); err != nil {
 		return Record{}, err
 	}
-	text, err := io.ReadAll(io.LimitReader(f, MaxRecordSize+100))
+	text, err := io.ReadAll(io.LimitReader(file, f.max+100))
 	if err != nil {
 		return Record{}, fmt.Errorf("file store: %w", err)
 	}
-	r, err := parseFile(text)
+	r, err := parseFile(f.magic, text)
 	if err != nil {
 		return Record{}, fmt.Errorf("file store: %s: %w", path, err)
 	}
 	return r, nil
 }
 
-// parseFile splits a ring file into its first line and the data.
-func parseFile(text []byte) (Record, error) {
-	if !bytes.HasPrefix(text, []byte(fileMagic)) {
-		return Record{}, fmt.Errorf("%w: the file does not start with %q", ErrFormat, fileMagic)
+// parseFile splits a file into its first line and the data.
+func parseFile(magic string, text []byte) (Record, error) {
+	if !bytes.HasPrefix(text, []byte(magic)) {
+		return Record{}, fmt.Errorf("%w: the file does not start with %q", ErrFormat, magic)
 	}
-	line, data, ok := bytes.Cut(text[len(fileMagic):], []byte("\n"))
+	line, data, ok := bytes.Cut(text[len(magic):], []byte("\n"))
 	revision, err := strconv.ParseUint(string(line), 10, 63)
 	if !ok || err != nil || revision == 0 || strconv.FormatUint(revision, 10) != string(line) {
 		return Record{}, fmt.Errorf("%w: the file's first line is damaged", ErrCorrupt)
@@ -163,7 +191,7 @@ func parseFile(text []byte) (Record, error) {
 //
 // Errors: ErrConflict; ErrInsecure; ErrUnavailable when the lock could not be
 // had in time.
-func (s *FileStore) CompareAndSwap(ctx context.Context, name string, old uint64, next Record) (err error) {
+func (s *FileStore) CompareAndSwap(ctx context.Context, name string, old uint64, next Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -173,29 +201,32 @@ func (s *FileStore) CompareAndSwap(ctx context.Context, name string, old uint64,
 	if err := s.checkDir(); err != nil {
 		return err
 	}
-	unlock, err := s.lock(ctx, name)
+	return s.ringSlot(name).swap(ctx, old, next)
+}
+
+func (f slot) swap(ctx context.Context, old uint64, next Record) error {
+	unlock, err := lockFile(ctx, f.lock)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	fileStoreHook("locked")
 
-	have, err := s.read(name)
+	have, err := f.read()
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	if have.Revision != old {
 		return fmt.Errorf("file store: %w: revision %d, not %d", ErrConflict, have.Revision, old)
 	}
-	if err := s.write(name, next); err != nil {
+	if err := f.write(next); err != nil {
 		return fmt.Errorf("file store: %w", err)
 	}
 	return nil
 }
 
-// lock takes the ring's lock, which the system drops when the process dies.
-func (s *FileStore) lock(ctx context.Context, name string) (unlock func(), err error) {
-	path := s.path(name, ".lock")
+// lockFile takes a lock, which the system drops when the process dies.
+func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	l := flock.New(path, flock.SetPermissions(0o600))
 	if ok, err := l.TryLockContext(ctx, lockRetry); err != nil || !ok {
 		l.Close()
@@ -207,44 +238,43 @@ func (s *FileStore) lock(ctx context.Context, name string) (unlock func(), err e
 	return func() { l.Close() }, nil
 }
 
-// write replaces the ring's file. The caller holds the lock, so the name of the
+// write replaces the file. The caller holds the lock, so the name of the
 // temporary file can be fixed: what an earlier writer left is removed here.
-func (s *FileStore) write(name string, next Record) (err error) {
-	tmp := s.path(name, ".tmp")
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (f slot) write(next Record) (err error) {
+	if err := os.Remove(f.tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := os.OpenFile(f.tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
-			os.Remove(tmp)
+			file.Close()
+			os.Remove(f.tmp)
 		}
 	}()
 	fileStoreHook("created")
-	if _, err = fmt.Fprintf(f, "%s%d\n", fileMagic, next.Revision); err != nil {
+	if _, err = fmt.Fprintf(file, "%s%d\n", f.magic, next.Revision); err != nil {
 		return err
 	}
 	fileStoreHook("half written")
-	if _, err = f.Write(next.Data); err != nil {
+	if _, err = file.Write(next.Data); err != nil {
 		return err
 	}
 	fileStoreHook("written")
-	if err = f.Sync(); err != nil {
+	if err = file.Sync(); err != nil {
 		return err
 	}
 	fileStoreHook("synced")
-	if err = f.Close(); err != nil {
+	if err = file.Close(); err != nil {
 		return err
 	}
-	if err = os.Rename(tmp, s.path(name, ".ring")); err != nil {
+	if err = os.Rename(f.tmp, f.path); err != nil {
 		return err
 	}
 	fileStoreHook("renamed")
-	err = durable.SyncDir(s.dir)
+	err = f.sync()
 	fileStoreHook("directory synced")
 	return err
 }

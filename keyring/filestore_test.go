@@ -199,7 +199,7 @@ func TestFileStoreRefusesWidePermissions(t *testing.T) {
 
 func TestFileStoreLockIsBoundedByContext(t *testing.T) {
 	store, _ := mustFileStore(t)
-	unlock, err := store.lock(t.Context(), "app")
+	unlock, err := lockFile(t.Context(), store.ringSlot("app").lock)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,9 @@ import (
 // A MemoryStore keeps records in memory, for tests. The zero MemoryStore is
 // empty and ready; it must not be copied.
 type MemoryStore struct {
-	mu    sync.Mutex
-	rings map[string]Record // guarded by mu
-
-	subjects map[string]map[SubjectHash]Record // of each ring; guarded by mu
+	mu       sync.Mutex
+	rings    map[string]Record                 // guarded by mu
+	subjects map[string]map[SubjectHash]Record // by ring; guarded by mu
 }
 
 var _ SubjectStore = (*MemoryStore)(nil)
@@ -54,30 +53,34 @@ func (s *MemoryStore) CompareAndSwap(ctx context.Context, name string, old uint6
 }
 
 // LoadSubjects implements [SubjectStore].
+//
+// Errors: ErrTooLarge for more than 1,000 subjects; ctx's own.
 func (s *MemoryStore) LoadSubjects(ctx context.Context, name string, subjects []SubjectHash) (map[SubjectHash]Record, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if err := checkSubjects(ctx, len(subjects)); err != nil {
+		return nil, fmt.Errorf("memory store: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(map[SubjectHash]Record, len(subjects))
+	found := make(map[SubjectHash]Record)
 	for _, h := range subjects {
 		if r, ok := s.subjects[name][h]; ok {
-			out[h] = Record{Revision: r.Revision, Data: bytes.Clone(r.Data)}
+			found[h] = Record{Revision: r.Revision, Data: bytes.Clone(r.Data)}
 		}
 	}
-	return out, nil
+	return found, nil
 }
 
 // CompareAndSwapSubject implements [SubjectStore].
+//
+// Errors: ErrConflict; ErrTooLarge; ctx's own.
 func (s *MemoryStore) CompareAndSwapSubject(ctx context.Context, name string, subject SubjectHash, old uint64, next Record) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if err := checkSubjectRecord(ctx, next); err != nil {
+		return fmt.Errorf("memory store: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if have := s.subjects[name][subject].Revision; have != old {
-		return fmt.Errorf("memory store: %w: revision %d, not %d", ErrConflict, have, old)
+		return fmt.Errorf("memory store: %w: subject at revision %d, not %d", ErrConflict, have, old)
 	}
 	if s.subjects == nil {
 		s.subjects = make(map[string]map[SubjectHash]Record)
@@ -89,19 +92,45 @@ func (s *MemoryStore) CompareAndSwapSubject(ctx context.Context, name string, su
 	return nil
 }
 
-// ListSubjects implements [SubjectStore]. It sorts all of them each time.
+// ListSubjects implements [SubjectStore].
+//
+// Errors: ErrTooLarge for a limit that is not 1 to 1,000; ctx's own.
 func (s *MemoryStore) ListSubjects(ctx context.Context, name string, after SubjectHash, limit int) ([]SubjectHash, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if err := checkLimit(ctx, limit); err != nil {
+		return nil, fmt.Errorf("memory store: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []SubjectHash
+	var found []SubjectHash
 	for h := range s.subjects[name] {
 		if bytes.Compare(h[:], after[:]) > 0 {
-			out = append(out, h)
+			found = append(found, h)
 		}
 	}
-	slices.SortFunc(out, func(a, b SubjectHash) int { return bytes.Compare(a[:], b[:]) })
-	return out[:min(limit, len(out))], nil
+	slices.SortFunc(found, func(a, b SubjectHash) int { return bytes.Compare(a[:], b[:]) })
+	return found[:min(limit, len(found))], nil
+}
+
+// maxSubjects is how many subjects a SubjectStore is asked for at once.
+const maxSubjects = 1000
+
+func checkSubjects(ctx context.Context, n int) error {
+	if n > maxSubjects {
+		return fmt.Errorf("%w: asked for %d subjects of at most %d", ErrTooLarge, n, maxSubjects)
+	}
+	return ctx.Err()
+}
+
+func checkLimit(ctx context.Context, limit int) error {
+	if limit < 1 || limit > maxSubjects {
+		return fmt.Errorf("%w: asked for %d subjects, of 1 to %d", ErrTooLarge, limit, maxSubjects)
+	}
+	return ctx.Err()
+}
+
+func checkSubjectRecord(ctx context.Context, next Record) error {
+	if len(next.Data) > MaxSubjectSize {
+		return fmt.Errorf("%w: a subject's record of %d bytes, at most %d", ErrTooLarge, len(next.Data), MaxSubjectSize)
+	}
+	return ctx.Err()
 }

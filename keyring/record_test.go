@@ -277,14 +277,14 @@ func FuzzParseFile(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		r, err := parseFile(text)
+		r, err := parseFile(ringMagic, text)
 		if err != nil {
 			if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrCorrupt) {
 				t.Errorf("untyped error %v", err)
 			}
 			return
 		}
-		if again := fmt.Sprintf("%s%d\n%s", fileMagic, r.Revision, r.Data); again != string(text) {
+		if again := fmt.Sprintf("%s%d\n%s", ringMagic, r.Revision, r.Data); again != string(text) {
 			t.Errorf("accepted %q, is %q", text, again)
 		}
 	})

@@ -24,8 +24,8 @@ type Record struct {
 // revision = :old).
 //
 // The interface stays this small. A store that can do more implements further
-// one-method interfaces, which the keyring finds by type assertion, as package
-// io finds a WriterTo; a store without them keeps working. None exists yet.
+// interfaces, which the keyring finds by type assertion, as package io finds a
+// WriterTo; a store without them keeps working: see [SubjectStore].
 type Store interface {
 	// Load returns the record of a ring. It must see every CompareAndSwap that
 	// has returned (no replica that lags, no eventually consistent read): a

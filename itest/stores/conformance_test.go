@@ -14,7 +14,7 @@ import (
 func TestPostgreSQL(t *testing.T) {
 	s := postgres(t).migrated(t)
 	dead := func(dir string) site { return site{s.dialect, s.driver, "host=" + dir + " user=postgres dbname=x"} }
-	conform(t, s, dead, ".s.PGSQL.5432", "BEGIN", `LOCK TABLE structseal_rings IN ACCESS EXCLUSIVE MODE`)
+	conform(t, s, dead, ".s.PGSQL.5432", "BEGIN", `LOCK TABLE structseal_rings, structseal_subjects IN ACCESS EXCLUSIVE MODE`)
 }
 
 // Behind a pooler there are no prepared statements, and some databases ask for
@@ -30,7 +30,7 @@ func TestMariaDB(t *testing.T) {
 	dead := func(dir string) site {
 		return site{s.dialect, s.driver, "root@unix(" + filepath.Join(dir, "s") + ")/x?charset=utf8mb4"}
 	}
-	conform(t, s, dead, "s", "LOCK TABLES structseal_rings WRITE")
+	conform(t, s, dead, "s", "LOCK TABLES structseal_rings WRITE, structseal_subjects WRITE")
 }
 
 // The flags that change how many rows a statement reports, and how parameters

@@ -6,7 +6,9 @@
 //	ring, err := keyring.Open(ctx, "app", store, kms, pin, nil)
 //
 // Load is a consistent read, CompareAndSwap a conditional PutItem. The program
-// needs the rights dynamodb:GetItem and dynamodb:PutItem on the table.
+// needs the rights dynamodb:GetItem and dynamodb:PutItem on the table, and for
+// subjects dynamodb:BatchGetItem and, where they are listed, dynamodb:Scan. The key
+// of a subject is the ring's name, a slash and the hash in hexadecimal.
 //
 // The SDK repeats a call whose answer got lost; the second attempt finds what the
 // first one wrote, an ErrConflict with oneself. Package keyring recognises that,
@@ -51,7 +53,7 @@ type Store struct {
 	client func() *dynamodb.Client
 }
 
-var _ keyring.Store = (*Store)(nil)
+var _ keyring.SubjectStore = (*Store)(nil)
 
 // New returns the store in a table, which may be given by its ARN too. It makes
 // no call. The client's retries and endpoint are the caller's.
@@ -125,10 +127,15 @@ func (s *Store) swap(ctx context.Context, name string, old uint64, next keyring.
 	if err := checkCall(ctx, name); err != nil {
 		return err
 	}
+	return s.put(ctx, name, old, next, keyring.MaxRecordSize)
+}
+
+// put stores the item of a key if its revision is old.
+func (s *Store) put(ctx context.Context, key string, old uint64, next keyring.Record, most int) error {
 	switch {
 	case next.Revision == 0 || next.Revision > math.MaxInt64:
 		return fmt.Errorf("%w: revision %d", keyring.ErrCorrupt, next.Revision)
-	case len(next.Data) > keyring.MaxRecordSize:
+	case len(next.Data) > most:
 		return fmt.Errorf("%w: %d bytes", keyring.ErrTooLarge, len(next.Data))
 	}
 	data := next.Data
@@ -138,7 +145,7 @@ func (s *Store) swap(ctx context.Context, name string, old uint64, next keyring.
 	in := &dynamodb.PutItemInput{
 		TableName: &s.table,
 		Item: map[string]types.AttributeValue{
-			attrName:     &types.AttributeValueMemberS{Value: name},
+			attrName:     &types.AttributeValueMemberS{Value: key},
 			attrRevision: number(next.Revision),
 			attrData:     &types.AttributeValueMemberB{Value: data},
 		},

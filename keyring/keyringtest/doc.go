@@ -10,6 +10,6 @@
 // skipped and says so, so that what fails is what must be mended.
 //
 // A store that implements further interfaces of package keyring is asked for
-// their promises too, found by type assertion as the keyring finds them. None
-// exists yet.
+// their promises too, found by type assertion as the keyring finds them: those of
+// [keyring.SubjectStore] begin with "Subject" and are skipped for others.
 package keyringtest

@@ -8,6 +8,9 @@ import (
 	"github.com/structseal/structseal/kmsprovider/localkms"
 )
 
+// short reports whether the large tests shall be small.
+func short() bool { return testing.Short() || raceDetector }
+
 // testRingLife: a ring from its creation until it is full (with -short or -race:
 // has 32 keys), through two handles.
 func testRingLife(e *env) {
@@ -30,7 +33,7 @@ func testRingLife(e *env) {
 	defer other.Close()
 
 	first, last := len(ring.Keys()), keyring.MaxKeys
-	if testing.Short() || raceDetector {
+	if short() {
 		last = 32
 	}
 	purposes := [...]keyring.Purpose{keyring.Data, keyring.Data, keyring.Deterministic}

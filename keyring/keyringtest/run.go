@@ -36,9 +36,9 @@ func Unreachable(name string, open func(t *testing.T) keyring.Store) Option {
 }
 
 // Stalled tests that a store gives up when its context ends: open returns a
-// store whose CompareAndSwap does not return by itself, because the server
-// accepts connections and never answers, or because somebody holds a lock on
-// everything. name tells several of them apart. Without this option the subtest
+// store whose CompareAndSwap (and CompareAndSwapSubject, where it has one) does not
+// return by itself, because the server accepts connections and never answers, or
+// because somebody holds a lock on everything. name tells several of them apart. Without this option the subtest
 // Stalled is skipped.
 func Stalled(name string, open func(t *testing.T) keyring.Store) Option {
 	return func(c *config) { c.stalled = append(c.stalled, way{name, open}) }
@@ -51,7 +51,8 @@ func Stalled(name string, open func(t *testing.T) keyring.Store) Option {
 //
 // The storage needn't be empty and isn't cleaned: ring names are random and
 // begin with "keyringtest-". About 2,000 calls are made; the largest record has
-// [keyring.MaxRecordSize] bytes.
+// [keyring.MaxRecordSize] bytes. A [keyring.SubjectStore] gets about 14,000 more, of
+// which 10,000 (with -short or -race: 600) make a ring with many subjects.
 func Run(t *testing.T, open func(t *testing.T) keyring.Store, opts ...Option) {
 	t.Helper()
 	c := config{open: open}
@@ -107,6 +108,22 @@ var promises = []promise{
 	{"Unreachable", testUnreachable, nil},
 	{"Stalled", testStalled, nil},
 	{"RingLife", testRingLife, []string{"Handles", "LargestRecord"}},
+
+	// Those of keyring.SubjectStore.
+	{"SubjectCreate", ofSubjects(testSubjectCreate), nil},
+	{"SubjectConflict", ofSubjects(testSubjectConflict), []string{"SubjectCreate"}},
+	{"SubjectArguments", ofSubjects(testSubjectArguments), []string{"SubjectConflict"}},
+	{"SubjectBytes", ofSubjects(testSubjectBytes), []string{"SubjectArguments"}},
+	{"SubjectsApart", ofSubjects(testSubjectsApart), []string{"SubjectConflict", "NotFound", "Create", "Conflict"}},
+	{"SubjectBatch", ofSubjects(testSubjectBatch), []string{"SubjectsApart", "SubjectBytes"}},
+	{"SubjectList", ofSubjects(testSubjectList), []string{"SubjectsApart"}},
+	{"SubjectResults", ofSubjects(testSubjectResults), []string{"SubjectList"}},
+	{"SubjectHandles", ofSubjects(testSubjectHandles), []string{"SubjectList"}},
+	{"SubjectContention", ofSubjects(testSubjectContention), []string{"SubjectHandles"}},
+	{"SubjectMany", ofSubjects(testSubjectMany), []string{"SubjectBatch", "SubjectList"}},
+	{"SubjectCancelled", ofSubjects(testSubjectCancelled), []string{"SubjectConflict"}},
+	{"SubjectUnreachable", ofSubjects(testSubjectUnreachable), nil},
+	{"SubjectStalled", ofSubjects(testSubjectStalled), nil},
 }
 
 // env is what a subtest works with.

@@ -2,6 +2,7 @@ package keyringtest_test
 
 import (
 	"context"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"testing"
@@ -35,7 +36,7 @@ func TestFileStore(t *testing.T) {
 		}))
 }
 
-func fileStore(t *testing.T, dir string) keyring.Store {
+func fileStore(t *testing.T, dir string) *keyring.FileStore {
 	t.Helper()
 	s, err := keyring.NewFileStore(dir)
 	if err != nil {
@@ -44,17 +45,29 @@ func fileStore(t *testing.T, dir string) keyring.Store {
 	return s
 }
 
-// lockedFiles is a file store where another writer holds every ring's lock.
+// lockedFiles is a file store where another writer holds every lock.
 type lockedFiles struct {
-	keyring.Store
+	*keyring.FileStore
 	dir string
 }
 
 func (s lockedFiles) CompareAndSwap(ctx context.Context, name string, old uint64, next keyring.Record) error {
-	l := flock.New(filepath.Join(s.dir, name+".lock"), flock.SetPermissions(0o600))
+	return s.locked(filepath.Join(s.dir, name+".lock"), func() error { return s.FileStore.CompareAndSwap(ctx, name, old, next) })
+}
+
+func (s lockedFiles) CompareAndSwapSubject(ctx context.Context, name string, h keyring.SubjectHash, old uint64, next keyring.Record) error {
+	dir := filepath.Join(s.dir, name+".subjects", hex.EncodeToString(h[:1]))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return s.locked(filepath.Join(dir, "lock"), func() error { return s.FileStore.CompareAndSwapSubject(ctx, name, h, old, next) })
+}
+
+func (s lockedFiles) locked(path string, f func() error) error {
+	l := flock.New(path, flock.SetPermissions(0o600))
 	if err := l.Lock(); err != nil {
 		return err
 	}
 	defer l.Close()
-	return s.Store.CompareAndSwap(ctx, name, old, next)
+	return f()
 }

@@ -33,44 +33,96 @@ func (d Dialect) quote(name string) string {
 	return `"` + name + `"`
 }
 
-// statements are what a store sends. Names and data are always parameters.
+// statements are what a store sends. Names, hashes and data are always parameters.
 type statements struct {
-	load     string // (name): revision, data, unfit; NULLs or no row if there is none
-	lockLoad string // the same, in a transaction that goes on to write
-	insert   string // (name, revision, data); touches no row if there is one
-	update   string // (revision, data, name, old)
+	load   string // (name): revision, data, unfit; NULLs or no row if there is none
+	insert string // (name, revision, data); touches no row if there is one
+	update string // (revision, data, name, old)
+
+	loadSubjects  string // (ring, subjects instead of @@): subject, revision, data, unfit
+	listSubjects  string // (ring, after, limit): subject, unfit
+	insertSubject string // (ring, subject, revision, data)
+	updateSubject string // (revision, data, ring, subject, old)
 }
 
-// statements builds them for the table.
+// statements builds them for the tables; locking, in a transaction that goes on to
+// write what it has loaded.
 //
 // The column unfit is 1 on a connection that may not be used: what it shows may
 // be behind (a replica), or what it writes may never be committed. The outer
 // join makes it answer also when there is no such ring, before one is created.
-func (d Dialect) statements(table string) statements {
+func (d Dialect) statements(prefix string, locking bool) statements {
 	s := statements{
-		load:     "SELECT revision, data, 0 FROM @ WHERE name = ?",
-		lockLoad: "SELECT revision, data, 0 FROM @ WHERE name = ?",
-		insert:   "INSERT INTO @ (name, revision, data) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
-		update:   "UPDATE @ SET revision = ?, data = ? WHERE name = ? AND revision = ?",
+		load:         "SELECT revision, data, 0 FROM @rings WHERE name = ?",
+		insert:       "INSERT INTO @rings (name, revision, data) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
+		update:       "UPDATE @rings SET revision = ?, data = ? WHERE name = ? AND revision = ?",
+		loadSubjects: "SELECT subject, revision, data, 0 FROM @subjects WHERE ring = ? AND subject IN (@@)",
+		listSubjects: "SELECT subject, 0 FROM @subjects WHERE ring = ? AND subject > ? ORDER BY subject LIMIT ?",
+
+		insertSubject: "INSERT INTO @subjects (ring, subject, revision, data) VALUES (?, ?, ?, ?) ON CONFLICT (ring, subject) DO NOTHING",
+		updateSubject: "UPDATE @subjects SET revision = ?, data = ? WHERE ring = ? AND subject = ? AND revision = ?",
 	}
+	unfit := ""
 	switch d {
 	case PostgreSQL:
-		s.load = "SELECT r.revision, r.data, CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END FROM (SELECT 1) AS one LEFT JOIN @ AS r ON r.name = $1"
-		s.lockLoad = "SELECT revision, data, 0 FROM @ WHERE name = $1 FOR UPDATE"
-		s.insert = "INSERT INTO @ (name, revision, data) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING"
-		s.update = "UPDATE @ SET revision = $1, data = $2 WHERE name = $3 AND revision = $4"
+		unfit = "CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END"
 	case MySQL:
-		s.load = "SELECT r.revision, r.data, @@autocommit = 0 FROM (SELECT 1) AS one LEFT JOIN @ AS r ON r.name = ?"
-		// A plain SELECT would show what was there when the transaction began,
-		// and the UPDATE would then conflict for ever.
-		s.lockLoad += " FOR UPDATE"
+		unfit = "@@autocommit = 0"
 		// IGNORE would also cut values that are too long: swap has checked them.
 		// ON DUPLICATE KEY UPDATE can't tell the cases apart, because the rows
 		// that it reports depend on the connection's flags.
-		s.insert = "INSERT IGNORE INTO @ (name, revision, data) VALUES (?, ?, ?)"
+		s.insert = "INSERT IGNORE INTO @rings (name, revision, data) VALUES (?, ?, ?)"
+		s.insertSubject = "INSERT IGNORE INTO @subjects (ring, subject, revision, data) VALUES (?, ?, ?, ?)"
 	}
-	for _, p := range []*string{&s.load, &s.lockLoad, &s.insert, &s.update} {
-		*p = strings.Replace(*p, " @ ", " "+table+" ", 1)
+	switch {
+	case d == SQLite:
+	case locking:
+		// A plain SELECT in MySQL would show what was there when the transaction
+		// began, and the UPDATE would then conflict for ever. Subjects are locked
+		// in one order, or two transactions would wait for each other.
+		s.load += " FOR UPDATE"
+		s.loadSubjects += " ORDER BY subject FOR UPDATE"
+		if d == MySQL {
+			s.listSubjects += " FOR UPDATE"
+		}
+	default:
+		const one = " FROM (SELECT 1) AS one LEFT JOIN "
+		s.load = "SELECT r.revision, r.data, " + unfit + one + "@rings AS r ON r.name = ?"
+		s.loadSubjects = "SELECT s.subject, s.revision, s.data, " + unfit + one + "@subjects AS s ON s.ring = ? AND s.subject IN (@@)"
+		s.listSubjects = "SELECT s.subject, " + unfit + one + "(SELECT subject FROM @subjects WHERE ring = ? AND subject > ? ORDER BY subject LIMIT ?) AS s ON 1 = 1 ORDER BY s.subject"
+	}
+	for _, p := range []*string{&s.load, &s.insert, &s.update, &s.loadSubjects, &s.listSubjects, &s.insertSubject, &s.updateSubject} {
+		for _, table := range tables {
+			*p = strings.Replace(*p, " @"+table+" ", " "+d.quote(prefix+table)+" ", 1)
+		}
+		if p != &s.loadSubjects {
+			*p = d.number(*p)
+		}
 	}
 	return s
+}
+
+// tables are the tables for records, without the prefix.
+var tables = []string{"rings", "subjects"}
+
+// number numbers the parameters where the dialect wants that.
+func (d Dialect) number(query string) string {
+	if d != PostgreSQL {
+		return query
+	}
+	var b strings.Builder
+	n := 0
+	for part := range strings.SplitSeq(query, "?") {
+		if n > 0 {
+			fmt.Fprintf(&b, "$%d", n)
+		}
+		b.WriteString(part)
+		n++
+	}
+	return b.String()
+}
+
+// subjects is the statement loadSubjects for n of them.
+func (s statements) subjects(d Dialect, n int) string {
+	return d.number(strings.Replace(s.loadSubjects, "@@)", strings.Repeat("?, ", n-1)+"?)", 1))
 }

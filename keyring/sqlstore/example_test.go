@@ -25,4 +25,14 @@ func ExampleSchema() {
 	// );
 	//
 	// INSERT INTO "structseal_schema" (version) VALUES (1) ON CONFLICT (version) DO NOTHING;
+	//
+	// CREATE TABLE IF NOT EXISTS "structseal_subjects" (
+	// 	ring     text COLLATE "C" NOT NULL,
+	// 	subject  bytea NOT NULL CHECK (octet_length(subject) = 32),
+	// 	revision bigint NOT NULL CHECK (revision > 0),
+	// 	data     bytea NOT NULL,
+	// 	PRIMARY KEY (ring, subject)
+	// );
+	//
+	// INSERT INTO "structseal_schema" (version) VALUES (2) ON CONFLICT (version) DO NOTHING;
 }

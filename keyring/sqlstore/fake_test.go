@@ -13,6 +13,7 @@ import (
 type fake struct {
 	sent     []string
 	row      []driver.Value // what a query returns; nil: no row
+	args     [][]driver.NamedValue
 	affected int64
 	err      error
 }
@@ -39,13 +40,13 @@ func (c fakeConn) Close() error                        { return nil }
 func (c fakeConn) Commit() error                       { return nil }
 func (c fakeConn) Rollback() error                     { return nil }
 
-func (c fakeConn) ExecContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Result, error) {
-	c.f.sent = append(c.f.sent, query)
+func (c fakeConn) ExecContext(_ context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	c.f.sent, c.f.args = append(c.f.sent, query), append(c.f.args, args)
 	return driver.RowsAffected(c.f.affected), c.f.err
 }
 
-func (c fakeConn) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
-	c.f.sent = append(c.f.sent, query)
+func (c fakeConn) QueryContext(_ context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	c.f.sent, c.f.args = append(c.f.sent, query), append(c.f.args, args)
 	return &fakeRows{row: c.f.row}, c.f.err
 }
 
@@ -54,7 +55,7 @@ type fakeRows struct {
 	done bool
 }
 
-func (r *fakeRows) Columns() []string { return []string{"revision", "data", "unfit"} }
+func (r *fakeRows) Columns() []string { return make([]string, len(r.row)) }
 func (r *fakeRows) Close() error      { return nil }
 func (r *fakeRows) Next(dest []driver.Value) error {
 	if r.done || r.row == nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // SchemaVersion is the version of the tables that this program works with.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 //go:embed schema/*.sql
 var files embed.FS
@@ -26,7 +26,10 @@ func migration(d Dialect, prefix string, n int) []string {
 	if err != nil {
 		panic(err) // it is embedded; a test reads them all
 	}
-	named := strings.ReplaceAll(string(text), d.quote(DefaultTablePrefix+"rings"), d.quote(prefix+"rings"))
+	named := string(text)
+	for _, table := range tables {
+		named = strings.ReplaceAll(named, d.quote(DefaultTablePrefix+table), d.quote(prefix+table))
+	}
 	var list []string
 	for statement := range strings.SplitSeq(named, ";\n") {
 		if s := strings.TrimSpace(statement); s != "" {

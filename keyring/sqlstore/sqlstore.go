@@ -40,10 +40,11 @@ type Store struct {
 	pool func() *sql.DB // nil inside a transaction of the caller's
 }
 
-var _ keyring.Store = (*Store)(nil)
+var _ keyring.SubjectStore = (*Store)(nil)
 
 // conn is what *sql.DB and *sql.Tx have in common here.
 type conn interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
@@ -63,7 +64,7 @@ func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
 	return &Store{
 		dialect: d,
 		prefix:  prefix,
-		sql:     d.statements(d.quote(prefix + "rings")),
+		sql:     d.statements(prefix, false),
 		conn:    func() conn { return db },
 		pool:    func() *sql.DB { return db },
 	}, nil
@@ -91,8 +92,9 @@ func prefixOf(d Dialect, opts *Options) (string, error) {
 
 // WithTx returns a store that works inside tx, for changes of a ring that must
 // be committed together with something else. Its Load locks the ring's row until
-// the transaction ends (in SQLite there is no such lock: begin the transaction
-// with BEGIN IMMEDIATE). It is as safe for concurrent use as tx is.
+// the transaction ends, and LoadSubjects those of the subjects (in SQLite there is
+// no such lock: begin the transaction with BEGIN IMMEDIATE). It is a
+// keyring.SubjectStore, too, and as safe for concurrent use as tx is.
 //
 // What CompareAndSwap stores there is durable when tx is committed, not when it
 // returns, and a key that isn't durable must not encrypt anything. So open a ring
@@ -101,13 +103,13 @@ func prefixOf(d Dialect, opts *Options) (string, error) {
 // change by Refresh. A cancelled call or a failed statement may have ended the
 // transaction: roll it back after any error but ErrNotFound and ErrConflict.
 func (s *Store) WithTx(tx *sql.Tx) keyring.Store {
-	t := &Store{dialect: s.dialect, prefix: s.prefix, sql: s.sql, conn: func() conn { return tx }}
-	t.sql.load = s.sql.lockLoad
-	return txStore{t}
+	return txStore{&Store{dialect: s.dialect, prefix: s.prefix, sql: s.dialect.statements(s.prefix, true), conn: func() conn { return tx }}}
 }
 
 // txStore has no Migrate.
 type txStore struct{ s *Store }
+
+var _ keyring.SubjectStore = txStore{}
 
 func (t txStore) Load(ctx context.Context, name string) (keyring.Record, error) {
 	return t.s.Load(ctx, name)
@@ -115,6 +117,18 @@ func (t txStore) Load(ctx context.Context, name string) (keyring.Record, error) 
 
 func (t txStore) CompareAndSwap(ctx context.Context, name string, old uint64, next keyring.Record) error {
 	return t.s.CompareAndSwap(ctx, name, old, next)
+}
+
+func (t txStore) LoadSubjects(ctx context.Context, name string, subjects []keyring.SubjectHash) (map[keyring.SubjectHash]keyring.Record, error) {
+	return t.s.LoadSubjects(ctx, name, subjects)
+}
+
+func (t txStore) CompareAndSwapSubject(ctx context.Context, name string, subject keyring.SubjectHash, old uint64, next keyring.Record) error {
+	return t.s.CompareAndSwapSubject(ctx, name, subject, old, next)
+}
+
+func (t txStore) ListSubjects(ctx context.Context, name string, after keyring.SubjectHash, limit int) ([]keyring.SubjectHash, error) {
+	return t.s.ListSubjects(ctx, name, after, limit)
 }
 
 func (t txStore) String() string { return t.s.String() }
@@ -147,21 +161,37 @@ func (s *Store) load(ctx context.Context, name string) (keyring.Record, error) {
 	var unfit int64
 	var data []byte // Scan copies into it
 	err := s.conn().QueryRowContext(ctx, s.sql.load, name).Scan(&revision, &data, &unfit)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	if errors.Is(err, sql.ErrNoRows) {
 		return keyring.Record{}, keyring.ErrNotFound
-	case err != nil:
-		return keyring.Record{}, err
-	case unfit != 0 && s.dialect == PostgreSQL:
-		return keyring.Record{}, errors.New("this server is a replica, which may lag; connect to the primary")
-	case unfit != 0:
-		return keyring.Record{}, errors.New("autocommit is off, so that nothing written would stay; connect with autocommit on")
-	case !revision.Valid:
-		return keyring.Record{}, keyring.ErrNotFound
-	case revision.Int64 <= 0:
-		return keyring.Record{}, fmt.Errorf("%w: revision %d in the table", keyring.ErrCorrupt, revision.Int64)
 	}
-	return keyring.Record{Revision: uint64(revision.Int64), Data: data}, nil
+	if err != nil {
+		return keyring.Record{}, err
+	}
+	if err := s.fit(unfit); err != nil {
+		return keyring.Record{}, err
+	}
+	if !revision.Valid {
+		return keyring.Record{}, keyring.ErrNotFound
+	}
+	return record(revision.Int64, data)
+}
+
+// fit refuses a connection that may not be used.
+func (s *Store) fit(unfit int64) error {
+	switch {
+	case unfit == 0:
+		return nil
+	case s.dialect == PostgreSQL:
+		return errors.New("this server is a replica, which may lag; connect to the primary")
+	}
+	return errors.New("autocommit is off, so that nothing written would stay; connect with autocommit on")
+}
+
+func record(revision int64, data []byte) (keyring.Record, error) {
+	if revision <= 0 {
+		return keyring.Record{}, fmt.Errorf("%w: revision %d in the table", keyring.ErrCorrupt, revision)
+	}
+	return keyring.Record{Revision: uint64(revision), Data: data}, nil
 }
 
 // CompareAndSwap implements [keyring.Store] with one INSERT or UPDATE.
@@ -182,30 +212,39 @@ func (s *Store) swap(ctx context.Context, name string, old uint64, next keyring.
 	if err := checkCall(ctx, name); err != nil {
 		return err
 	}
+	data, err := checkSwap(old, next, keyring.MaxRecordSize)
+	if err != nil {
+		return err
+	}
+	if old == 0 {
+		return s.change(ctx, old, s.sql.insert, name, int64(next.Revision), data)
+	}
+	return s.change(ctx, old, s.sql.update, int64(next.Revision), data, name, int64(old))
+}
+
+// checkSwap refuses what can't be stored, and returns what is.
+func checkSwap(old uint64, next keyring.Record, most int) ([]byte, error) {
 	switch {
 	case next.Revision == 0 || next.Revision > math.MaxInt64:
-		return fmt.Errorf("%w: revision %d", keyring.ErrCorrupt, next.Revision)
+		return nil, fmt.Errorf("%w: revision %d", keyring.ErrCorrupt, next.Revision)
 	case next.Revision == old:
 		// MySQL counts rows that changed, not rows that matched, unless the
 		// connection says otherwise. A change always moves the revision, so both
 		// are the same.
-		return fmt.Errorf("%w: a change that leaves the revision at %d", keyring.ErrCorrupt, old)
-	case len(next.Data) > keyring.MaxRecordSize:
-		return fmt.Errorf("%w: %d bytes", keyring.ErrTooLarge, len(next.Data))
+		return nil, fmt.Errorf("%w: a change that leaves the revision at %d", keyring.ErrCorrupt, old)
+	case len(next.Data) > most:
+		return nil, fmt.Errorf("%w: %d bytes", keyring.ErrTooLarge, len(next.Data))
 	case old > math.MaxInt64:
-		return keyring.ErrConflict
+		return nil, keyring.ErrConflict
+	case next.Data == nil:
+		return []byte{}, nil // not NULL
 	}
-	data := next.Data
-	if data == nil {
-		data = []byte{} // not NULL
-	}
-	var res sql.Result
-	var err error
-	if old == 0 {
-		res, err = s.conn().ExecContext(ctx, s.sql.insert, name, int64(next.Revision), data)
-	} else {
-		res, err = s.conn().ExecContext(ctx, s.sql.update, int64(next.Revision), data, name, int64(old))
-	}
+	return next.Data, nil
+}
+
+// change sends a statement that must touch one row.
+func (s *Store) change(ctx context.Context, old uint64, query string, args ...any) error {
+	res, err := s.conn().ExecContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -213,7 +252,7 @@ func (s *Store) swap(ctx context.Context, name string, old uint64, next keyring.
 	case err != nil:
 		return err
 	case n == 0 && old == 0:
-		return fmt.Errorf("%w: there is a ring of that name", keyring.ErrConflict)
+		return fmt.Errorf("%w: there is a record already", keyring.ErrConflict)
 	case n == 0:
 		return fmt.Errorf("%w: not at revision %d", keyring.ErrConflict, old)
 	}
