@@ -20,7 +20,7 @@ import (
 
 // These open a file's first line; the revision follows.
 const (
-	ringMagic    = "structseal-ring-file/1 "
+	ringMagic        = "structseal-ring-file/1 "
 	subjectFileMagic = "structseal-subject-file/1 "
 )
 
