@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -73,4 +74,34 @@ func Example() {
 	}
 	fmt.Printf("%s, revision %d\n", text, ring.Revision())
 	// Output: hello, revision 2
+}
+
+// A person asks to be forgotten. The tombstone is kept in another store than the
+// keys, so that a restored backup of the keys doesn't undo it.
+func ExampleKeyring_Forget() {
+	ctx := context.Background()
+	ring, _, err := keyring.Create(ctx, "customers", keyring.NewMemoryStore(), localkms.NewRandom(), &keyring.CreateOptions{
+		OpenOptions: keyring.OpenOptions{Tombstones: keyring.NewMemoryStore()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ring.Close()
+	person := keyring.Subject{Kind: "person", ID: "4711"}
+	keys, err := ring.EnsureSubject(ctx, person) // as Encrypt does
+	if err != nil {
+		log.Fatal(err)
+	}
+	keys.Release()
+
+	certificate, err := ring.Forget(ctx, person, &keyring.ForgetOptions{Actor: "dpo@example.com"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = ring.Subject(ctx, person)
+	fmt.Println(len(certificate.Keys), "key destroyed by", certificate.Actor)
+	fmt.Println(errors.Is(err, keyring.ErrForgotten))
+	// Output:
+	// 1 key destroyed by dpo@example.com
+	// true
 }

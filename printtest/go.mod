@@ -11,6 +11,7 @@ require (
 
 require (
 	github.com/gofrs/flock v0.13.2 // indirect
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/kr/text v0.2.0 // indirect
 	github.com/rogpeppe/go-internal v1.9.0 // indirect
 	github.com/tink-crypto/tink-go/v2 v2.9.0 // indirect
