@@ -15,7 +15,7 @@ import (
 // [Keyring.Forget]. The same subject has the same keys in all records of a ring.
 type Subject struct {
 	// Kind tells persons from tenants that have the same id: at most 64 of
-	// A-Z a-z 0-9 _ - . , or empty.
+	// A-Z a-z 0-9 . _ -, or empty.
 	Kind string
 	// ID is 1 to 1,024 bytes. Stores see only a keyed hash of it.
 	ID string
@@ -30,7 +30,7 @@ func (s Subject) validate() error {
 		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.')
 	}
 	if !ok {
-		return fmt.Errorf("%w: kind %.64q; use at most 64 of A-Z a-z 0-9 _ - .", ErrSubject, s.Kind)
+		return fmt.Errorf("%w: kind %.64q; use at most 64 of A-Z a-z 0-9 . _ -", ErrSubject, s.Kind)
 	}
 	return nil
 }

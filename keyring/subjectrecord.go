@@ -182,14 +182,6 @@ func (s *subjectRecord) next() *subjectRecord {
 	return &n
 }
 
-// retire moves every key to the destroyed ones.
-func (s *subjectRecord) retire() {
-	for _, k := range s.keys {
-		s.retired = append(s.retired, k.id)
-	}
-	s.keys = nil
-}
-
 func unixNow() int64 { return wallClock().Unix() }
 
 func unixTime(t int64) time.Time { return time.Unix(t, 0).UTC() }

@@ -118,7 +118,8 @@ var brokenSubjects = []fault{
 		found, err := f.soundLoadSubjects(ctx, name, subjects)
 		if err == nil {
 			for _, h := range subjects {
-				found[h] = found[h]
+				r := found[h]
+				found[h] = r
 			}
 		}
 		return found, err
