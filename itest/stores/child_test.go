@@ -239,4 +239,4 @@ func (r *shared) check(t *testing.T, when string) *keyring.Keyring {
 }
 
 // firstKeys is how many keys a new ring has.
-const firstKeys = 5
+const firstKeys = 6
