@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"github.com/structseal/structseal/crypto"
-	"github.com/structseal/structseal/keyring"
 )
 
 // open decrypts all items. First every ciphertext is decoded and its key found,
@@ -93,16 +92,7 @@ func (j *job) findKey(it *item, id uint32) (*crypto.Key, error) {
 		it.key = n - 1
 		return j.keys[n-1].Key, nil
 	}
-	var key *crypto.Key
-	var err error
-	if it.scope > 0 {
-		var keys *keyring.SubjectKeys
-		if keys, err = j.subject(it.scope); err == nil {
-			key, err = keys.Key(j.ctx, id)
-		}
-	} else {
-		key, err = j.ring.Key(j.ctx, purpose, id)
-	}
+	key, err := j.namedKey(it, id)
 	if err != nil {
 		return nil, err
 	}

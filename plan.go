@@ -26,19 +26,12 @@ type plan struct {
 	require []string
 	binds   []bindField // sorted by label; the subject's field, too
 	rowBind bool        // a bind field ties the record to its row
-	subject *subjectField
-	fields  []field // in declaration order
-	errs    []error // *TagErrors of this type and of what it embeds
+	subject *bindField  // the one of binds that says whose keys to seal with, if any
+	fields  []field     // in declaration order
+	errs    []error     // *TagErrors of this type and of what it embeds
 
 	// opening is the start of the path encoding for a record: the record label.
 	opening []byte
-}
-
-// subjectField is the field that says whose keys a record is sealed with.
-type subjectField struct {
-	label string
-	kind  string
-	name  string
 }
 
 type bindField struct {
@@ -48,6 +41,9 @@ type bindField struct {
 	typ    reflect.Type
 	owner  reflect.Type
 	name   string
+
+	subject     bool
+	subjectKind string
 }
 
 // A field is sealed itself, or holds structs with sealed fields.
@@ -185,10 +181,7 @@ func (c *compiler) needsBind(p *plan, seen []*plan) bool {
 	}
 	seen = append(seen, p)
 	for _, f := range p.fields {
-		n := f.node
-		for n.elem != nil {
-			n = n.elem
-		}
+		n := f.node.end()
 		if n.kind.leaf() && f.det == "" || n.kind == kindStruct && c.needsBind(n.plan, seen) {
 			return true
 		}
@@ -204,10 +197,7 @@ func (c *compiler) outside(root, p *plan, seen []*plan) (errs []error) {
 	}
 	seen = append(seen, p)
 	for _, f := range p.fields {
-		n := f.node
-		for n.elem != nil {
-			n = n.elem
-		}
+		n := f.node.end()
 		switch {
 		case n.kind.leaf() && f.det != "":
 			errs = append(errs, &TagError{Type: typeName(f.owner), Field: f.name,
@@ -229,10 +219,7 @@ func (c *compiler) seals(p *plan, seen []*plan) bool {
 	}
 	seen = append(seen, p)
 	for _, f := range p.fields {
-		n := f.node
-		for n.elem != nil {
-			n = n.elem
-		}
+		n := f.node.end()
 		if n.kind.leaf() || c.seals(n.plan, seen) {
 			return true
 		}
@@ -260,6 +247,9 @@ func (c *compiler) structPlan(t reflect.Type) *plan {
 	labels := map[string]string{} // label -> Go name
 	c.addFields(p, t, 0, labels)
 	slices.SortFunc(p.binds, func(a, b bindField) int { return cmp.Compare(a.label, b.label) })
+	if i := p.subjectIndex(); i >= 0 {
+		p.subject = &p.binds[i]
+	}
 	for _, label := range p.require {
 		if name, ok := labels[label]; ok {
 			p.fail(t, "_", "", fmt.Sprintf("require=%s names the label of field %s; require is for the Bind option", label, name))
@@ -279,6 +269,10 @@ func (c *compiler) structPlan(t reflect.Type) *plan {
 		}
 	}
 	return p
+}
+
+func (p *plan) subjectIndex() int {
+	return slices.IndexFunc(p.binds, func(b bindField) bool { return b.subject })
 }
 
 func (p *plan) fail(owner reflect.Type, name, tag, reason string) {
@@ -325,15 +319,12 @@ func (c *compiler) addFields(p *plan, t reflect.Type, base uintptr, labels map[s
 				fail("%s", reason)
 				continue
 			}
-			if tag.subject && p.subject != nil {
-				fail("a second subject: field %s is one", p.subject.name)
+			if i := p.subjectIndex(); tag.subject && i >= 0 {
+				fail("a second subject: field %s is one", p.binds[i].name)
 				continue
 			}
-			if tag.subject {
-				p.subject = &subjectField{tag.label, tag.kind, sf.Name}
-			}
 			p.rowBind = p.rowBind || tag.bind
-			p.binds = append(p.binds, bindField{tag.label, base + sf.Offset, kind, sf.Type, t, sf.Name})
+			p.binds = append(p.binds, bindField{tag.label, base + sf.Offset, kind, sf.Type, t, sf.Name, tag.subject, tag.kind})
 			continue
 		}
 		n, reason := c.node(sf.Type)

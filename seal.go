@@ -50,16 +50,7 @@ func (j *job) primary(it *item) error {
 			return nil
 		}
 	}
-	var key *crypto.Key
-	var err error
-	if it.scope > 0 {
-		var keys *keyring.SubjectKeys
-		if keys, err = j.subject(it.scope); err == nil {
-			key, err = keys.Primary()
-		}
-	} else {
-		key, err = j.ring.Primary(j.ctx, purpose)
-	}
+	key, err := j.primaryKey(it)
 	if err != nil {
 		return err
 	}
@@ -132,20 +123,8 @@ func (j *job) refuseCiphertext(it *item, ct []byte) error {
 		return nil
 	}
 	if it.scope > 0 {
-		keys, err := j.subject(it.scope)
-		if err != nil {
-			return j.itemFailure(it, id, err)
-		}
-		key, err := keys.Key(j.ctx, id)
-		switch {
-		case errors.Is(err, crypto.ErrUnknownKey): // not this subject's
-		case err != nil:
-			return j.itemFailure(it, id, err)
-		default:
-			if _, err := key.Open(nil, ct, j.contextOf(it)); err != nil {
-				return j.itemFailure(it, id, errForeign)
-			}
-			return j.itemFailure(it, id, errEncryptedAgain)
+		if key, err := j.namedKey(it, id); !errors.Is(err, crypto.ErrUnknownKey) {
+			return j.refuse(it, ct, id, key, err)
 		}
 	}
 	own := it.f.purpose()
@@ -154,17 +133,24 @@ func (j *job) refuseCiphertext(it *item, ct []byte) error {
 		switch {
 		case errors.Is(err, crypto.ErrUnknownKey):
 			continue
-		case err != nil: // can't tell: never a second encryption
-			return j.itemFailure(it, id, err)
-		case purpose != own || it.scope > 0:
-			return j.itemFailure(it, id, errForeign)
+		case err == nil && (purpose != own || it.scope > 0):
+			err = errForeign
 		}
-		if _, err := key.Open(nil, ct, j.contextOf(it)); err != nil {
-			return j.itemFailure(it, id, errForeign)
-		}
-		return j.itemFailure(it, id, errEncryptedAgain)
+		return j.refuse(it, ct, id, key, err)
 	}
 	return nil
+}
+
+// refuse says why an item whose ciphertext names key isn't encrypted again: err,
+// when nobody can tell what it is, or what opening it tells.
+func (j *job) refuse(it *item, ct []byte, id uint32, key *crypto.Key, err error) error {
+	if err != nil {
+		return j.itemFailure(it, id, err)
+	}
+	if _, err := key.Open(nil, ct, j.contextOf(it)); err != nil {
+		return j.itemFailure(it, id, errForeign)
+	}
+	return j.itemFailure(it, id, errEncryptedAgain)
 }
 
 // contextOf encodes the context of an item; it is valid until the next call.

@@ -5,13 +5,12 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/structseal/structseal/crypto"
 	"github.com/structseal/structseal/keyring"
 )
 
 // subjectBatch records are looked up in the key store at once.
 const subjectBatch = 500
-
-func scopeOf(kind string, id span) scope { return scope{kind: kind, id: id} }
 
 // subject returns the keys of a scope, looked up when the first item needs them: a
 // record without values needs none. To seal, they are created.
@@ -31,6 +30,30 @@ func (j *job) subject(n int) (*keyring.SubjectKeys, error) {
 	}
 	s.acquired = err == nil
 	return &s.keys, err
+}
+
+// primaryKey returns the key to seal an item with: its subject's, or the ring's.
+func (j *job) primaryKey(it *item) (*crypto.Key, error) {
+	if it.scope == 0 {
+		return j.ring.Primary(j.ctx, it.f.purpose())
+	}
+	keys, err := j.subject(it.scope)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Primary()
+}
+
+// namedKey returns the key of an id, in the scope of the item.
+func (j *job) namedKey(it *item, id uint32) (*crypto.Key, error) {
+	if it.scope == 0 {
+		return j.ring.Key(j.ctx, it.f.purpose(), id)
+	}
+	keys, err := j.subject(it.scope)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Key(j.ctx, id)
 }
 
 // warmSubjects loads the subjects of many records together. What fails here fails
@@ -60,15 +83,10 @@ func warmSubjects[T any](ctx context.Context, ring *keyring.Keyring, op string, 
 			fresh.Set(v)
 			v = fresh
 		}
-		for i := range p.binds {
-			b := &p.binds[i]
-			if b.label != p.subject.label {
-				continue
-			}
-			text, err := appendBind(nil, b.kind, b.typ, unsafe.Add(v.Addr().UnsafePointer(), b.offset))
-			if err == nil {
-				list = append(list, keyring.Subject{Kind: p.subject.kind, ID: string(text)})
-			}
+		b := p.subject
+		text, err := appendBind(nil, b.kind, b.typ, unsafe.Add(v.Addr().UnsafePointer(), b.offset))
+		if err == nil {
+			list = append(list, keyring.Subject{Kind: b.subjectKind, ID: string(text)})
 		}
 	}
 	if len(list) > 0 {

@@ -141,7 +141,7 @@ type at struct {
 // record walks a struct that is a record, at base in the copy.
 func (j *job) record(p *plan, base unsafe.Pointer, only labels) error {
 	var binds span
-	scope := 0
+	owner := 0         // as item.scope
 	if j.ring != nil { // Inspect reads headers only
 		var err error
 		var id span
@@ -149,11 +149,11 @@ func (j *job) record(p *plan, base unsafe.Pointer, only labels) error {
 			return err
 		}
 		if p.subject != nil {
-			j.scopes = append(j.scopes, scopeOf(p.subject.kind, id))
-			scope = len(j.scopes)
+			j.scopes = append(j.scopes, scope{kind: p.subject.subjectKind, id: id})
+			owner = len(j.scopes)
 		}
 	}
-	return j.fields(p, base, at{record: p, binds: binds, scope: scope, start: len(j.stack)}, only)
+	return j.fields(p, base, at{record: p, binds: binds, scope: owner, start: len(j.stack)}, only)
 }
 
 func (j *job) fields(p *plan, base unsafe.Pointer, a at, only labels) error {
@@ -360,7 +360,7 @@ func (j *job) bindings(p *plan, base unsafe.Pointer) (binds, subject span, err e
 		j.bindBuf = text
 		j.binds = aad.AppendString(j.binds, b.label)
 		j.binds = aad.AppendString(j.binds, text)
-		if p.subject != nil && p.subject.label == b.label {
+		if b == p.subject {
 			subject = span{len(j.binds) - len(text), len(j.binds)}
 		}
 	}
