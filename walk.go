@@ -141,7 +141,7 @@ type at struct {
 // record walks a struct that is a record, at base in the copy.
 func (j *job) record(p *plan, base unsafe.Pointer, only labels) error {
 	var binds span
-	owner := 0         // as item.scope
+	owner := 0
 	if j.ring != nil { // Inspect reads headers only
 		var err error
 		var id span

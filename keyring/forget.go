@@ -3,7 +3,6 @@ package keyring
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -58,32 +57,21 @@ func (s *subjects) forget(ctx context.Context, subj Subject, opts ForgetOptions)
 	if err != nil {
 		return nil, err
 	}
-	var ids []uint32
+	var doomed []uint32
 	if row != nil {
-		ids = append(slices.Clone(row.retired), row.ids()...)
+		doomed = append(slices.Clone(row.retired), row.ids()...)
 	}
-	if t := s.opts.Tombstones; t != nil {
-		_, err := s.bury(ctx, t, h, opts.Actor, func(*stored) []uint32 { return ids })
-		if err != nil {
-			return nil, fmt.Errorf("tombstones: %w", err)
-		}
+	if err := s.buryOutside(ctx, h, opts.Actor, doomed); err != nil {
+		return nil, err
 	}
 	subjectHook("outside")
-	row, err = s.bury(ctx, s.store, h, opts.Actor, func(now *stored) []uint32 {
-		if now == nil {
-			return nil
-		}
-		return append(slices.Clone(now.retired), now.ids()...)
-	})
-	if err != nil {
+	if row, err = s.bury(ctx, s.store, h, opts.Actor, nil); err != nil {
 		return nil, err
 	}
 	subjectHook("buried")
 	// Keys that were added between the two steps belong outside, too.
-	if t := s.opts.Tombstones; t != nil {
-		if _, err := s.bury(ctx, t, h, opts.Actor, func(*stored) []uint32 { return row.retired }); err != nil {
-			return nil, fmt.Errorf("tombstones: %w", err)
-		}
+	if err := s.buryOutside(ctx, h, opts.Actor, row.retired); err != nil {
+		return nil, err
 	}
 	s.forgotten(subj)
 	again, err := s.readOne(ctx, s.store, h)
@@ -134,44 +122,48 @@ func (s *subjectRecord) ids() (ids []uint32) {
 	return ids
 }
 
-// bury makes sure that a store holds a tombstone that lists the destroyed keys,
-// and returns it.
-func (s *subjects) bury(ctx context.Context, store SubjectStore, h SubjectHash, actor string, retired func(now *stored) []uint32) (*stored, error) {
-	for try := 0; ; try++ {
+// buryOutside is bury where the outside tombstones are kept, if they are.
+func (s *subjects) buryOutside(ctx context.Context, h SubjectHash, actor string, doomed []uint32) error {
+	if s.opts.Tombstones == nil {
+		return nil
+	}
+	if _, err := s.bury(ctx, s.opts.Tombstones, h, actor, doomed); err != nil {
+		return fmt.Errorf("tombstones: %w", err)
+	}
+	return nil
+}
+
+// bury makes sure that a store holds a tombstone, and returns it. It lists the keys
+// that the record had, and those that are doomed elsewhere.
+func (s *subjects) bury(ctx context.Context, store SubjectStore, h SubjectHash, actor string, doomed []uint32) (out *stored, err error) {
+	err = untilUncontended(ctx, func() error {
 		now, err := s.readOne(ctx, store, h)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		var rec *subjectRecord
 		if now != nil {
 			rec = now.subjectRecord
 		}
 		next := rec.next()
+		next.retire(next.ids())
+		next.retire(doomed)
 		next.keys = nil
-		for _, id := range retired(now) {
-			if !next.isRetired(id) {
-				next.retired = append(next.retired, id)
-			}
-		}
 		if n := len(next.retired); n > maxSubjectRetired {
-			return nil, fmt.Errorf("%w: %d destroyed keys of a subject", ErrTooLarge, n)
+			return fmt.Errorf("%w: %d destroyed keys of a subject", ErrTooLarge, n)
 		}
 		if now != nil && now.state == subjectForgotten {
 			if len(next.retired) == len(now.retired) {
-				return now, nil
+				out = now
+				return nil
 			}
 		} else {
 			next.state, next.at, next.actor = subjectForgotten, unixNow(), actor
 		}
-		if err := s.putTombstone(ctx, store, h, now, next); err == nil {
-			return &stored{subjectRecord: next}, nil
-		} else if !errors.Is(err, ErrConflict) {
-			return nil, err
-		}
-		if err := pause(ctx, try); err != nil {
-			return nil, fmt.Errorf("%w (gave up after %d tries: %w)", ErrConflict, try+1, err)
-		}
-	}
+		out = &stored{subjectRecord: next}
+		return s.putTombstone(ctx, store, h, now, next)
+	})
+	return out, err
 }
 
 func (s *subjects) putTombstone(ctx context.Context, store SubjectStore, h SubjectHash, now *stored, next *subjectRecord) error {
@@ -206,19 +198,11 @@ func (s *subjects) revive(ctx context.Context, subj Subject, opts ForgetOptions)
 	if err != nil {
 		return err
 	}
-	for try := 0; ; try++ {
-		err := s.reviveOnce(ctx, h, opts.Actor)
-		if err == nil {
-			s.forgotten(subj)
-			return nil
-		}
-		if !errors.Is(err, ErrConflict) {
-			return err
-		}
-		if err := pause(ctx, try); err != nil {
-			return fmt.Errorf("%w (gave up after %d tries: %w)", ErrConflict, try+1, err)
-		}
+	if err := untilUncontended(ctx, func() error { return s.reviveOnce(ctx, h, opts.Actor) }); err != nil {
+		return err
 	}
+	s.forgotten(subj)
+	return nil
 }
 
 // reviveOnce goes outside first: the destroyed keys are listed there, so that
@@ -240,11 +224,7 @@ func (s *subjects) reviveOnce(ctx context.Context, h SubjectHash, actor string) 
 			next := mark.next()
 			next.state, next.at, next.actor = subjectRevived, unixNow(), actor
 			if row != nil {
-				for _, id := range row.retired {
-					if !next.isRetired(id) {
-						next.retired = append(next.retired, id)
-					}
-				}
+				next.retire(row.retired)
 			}
 			if err := s.putTombstone(ctx, t, h, mark, next); err != nil {
 				return fmt.Errorf("tombstones: %w", err)

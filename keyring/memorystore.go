@@ -111,19 +111,16 @@ func (s *MemoryStore) ListSubjects(ctx context.Context, name string, after Subje
 	return found[:min(limit, len(found))], nil
 }
 
-// maxSubjects is how many subjects a SubjectStore is asked for at once.
-const maxSubjects = 1000
-
 func checkSubjects(ctx context.Context, n int) error {
-	if n > maxSubjects {
-		return fmt.Errorf("%w: asked for %d subjects of at most %d", ErrTooLarge, n, maxSubjects)
+	if n > MaxSubjectBatch {
+		return fmt.Errorf("%w: asked for %d subjects of at most %d", ErrTooLarge, n, MaxSubjectBatch)
 	}
 	return ctx.Err()
 }
 
 func checkLimit(ctx context.Context, limit int) error {
-	if limit < 1 || limit > maxSubjects {
-		return fmt.Errorf("%w: asked for %d subjects, of 1 to %d", ErrTooLarge, limit, maxSubjects)
+	if limit < 1 || limit > MaxSubjectBatch {
+		return fmt.Errorf("%w: asked for %d subjects, of 1 to %d", ErrTooLarge, limit, MaxSubjectBatch)
 	}
 	return ctx.Err()
 }

@@ -77,7 +77,8 @@ func (r *Keyring) Primary(ctx context.Context, p Purpose) (*crypto.Key, error) {
 			}
 		}
 	}
-	return r.coldPrimary(ctx, p)
+	key, err := r.coldPrimary(ctx, p)
+	return key, ringError(r.name, err)
 }
 
 // Key returns the key of a purpose that a ciphertext names, whether it is
@@ -103,7 +104,8 @@ func (r *Keyring) Key(ctx context.Context, p Purpose, id uint32) (*crypto.Key, e
 			}
 		}
 	}
-	return r.coldKey(ctx, p, id)
+	key, err := r.coldKey(ctx, p, id)
+	return key, ringError(r.name, err)
 }
 
 // coldPrimary is Primary for keys that aren't unwrapped yet.
@@ -122,7 +124,7 @@ func (r *Keyring) coldKey(ctx context.Context, p Purpose, id uint32) (*crypto.Ke
 	}
 	if s := r.live.Load(); s != nil && s.byID[id] == nil && id != 0 {
 		if err := r.refreshUnknown(ctx); err != nil {
-			return nil, ringError(r.name, keyError(keyID(id), fmt.Errorf("not known here: %w", err)))
+			return nil, keyError(keyID(id), fmt.Errorf("not known here: %w", err))
 		}
 	}
 	return r.warm(ctx, func(s *snapshot) (*entry, error) {
@@ -141,7 +143,7 @@ func (r *Keyring) coldKey(ctx context.Context, p Purpose, id uint32) (*crypto.Ke
 
 func (r *Keyring) handsOut(p Purpose) error {
 	if !p.hasKeys() {
-		return ringError(r.name, fmt.Errorf("%w: %s keys are not handed out", ErrPurpose, p))
+		return fmt.Errorf("%w: %s keys are not handed out", ErrPurpose, p)
 	}
 	return nil
 }
@@ -167,11 +169,11 @@ func (r *Keyring) fill(ctx context.Context, find func(*snapshot) (*entry, error)
 	for {
 		s := r.live.Load()
 		if s == nil {
-			return nil, ringError(r.name, ErrClosed)
+			return nil, ErrClosed
 		}
 		e, err := find(s)
 		if err != nil {
-			return nil, ringError(r.name, err)
+			return nil, err
 		}
 		if e.cell.warm() {
 			if !e.used.Load() {
@@ -180,7 +182,7 @@ func (r *Keyring) fill(ctx context.Context, find func(*snapshot) (*entry, error)
 			return e, nil
 		}
 		if err := r.current(ctx); err != nil {
-			return nil, ringError(r.name, keyError(e.ID, err))
+			return nil, keyError(e.ID, err)
 		}
 		if r.live.Load() != s {
 			continue // what was read just now may have taken the key out of use
@@ -216,7 +218,7 @@ func (r *Keyring) fill(ctx context.Context, find func(*snapshot) (*entry, error)
 		case errors.Is(err, errDropped):
 			// Another snapshot is live, or the ring is closed: look again.
 		default:
-			return nil, ringError(r.name, keyError(e.ID, err))
+			return nil, keyError(e.ID, err)
 		}
 	}
 }
@@ -231,7 +233,7 @@ func (r *Keyring) BlindIndexKey(ctx context.Context, record, field, index string
 	for {
 		e, err := r.fill(ctx, func(s *snapshot) (*entry, error) { return s.primary[Index], nil })
 		if err != nil {
-			return nil, err
+			return nil, ringError(r.name, err)
 		}
 		if e.useRoot(func(root []byte) {
 			key, err = crypto.DeriveBlindIndexKey(root, r.name, record, field, index)

@@ -148,7 +148,6 @@ func (k *SubjectKeys) Release() {
 // subjectEntry is what was loaded of a subject. It never changes, but for who
 // holds it.
 type subjectEntry struct {
-	hash     SubjectHash
 	revision uint64 // 0: there is no record
 	state    subjectState
 	asked    time.Time // when the store was asked; monotonic

@@ -249,7 +249,7 @@ func (s *subjects) warm(ctx context.Context, list []Subject, ensure bool) error 
 		cold = append(cold, subj.clone())
 	}
 	for len(cold) > 0 {
-		n := min(len(cold), maxSubjectBatch)
+		n := min(len(cold), MaxSubjectBatch)
 		entries, err := s.load(ctx, cold[:n], ensure)
 		if err != nil {
 			return err
@@ -263,9 +263,6 @@ func (s *subjects) warm(ctx context.Context, list []Subject, ensure bool) error 
 	}
 	return nil
 }
-
-// maxSubjectBatch is how many subjects a store is asked for at once.
-const maxSubjectBatch = 1000
 
 // keep puts an entry into the cache, which holds it from then on.
 func (s *subjects) keep(subj Subject, e *subjectEntry) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/structseal/structseal/crypto"
@@ -29,7 +30,7 @@ func (s *subjects) root(ctx context.Context, fn func(root []byte) error) error {
 	for {
 		e, err := s.ring.fill(ctx, func(snap *snapshot) (*entry, error) { return snap.primary[HashSubjects], nil })
 		if err != nil {
-			return errors.Unwrap(err) // it names the ring again
+			return err
 		}
 		if e.useRoot(func(root []byte) { err = fn(root) }) {
 			return err
@@ -49,38 +50,57 @@ func (s *subjects) hashes(ctx context.Context, list []Subject) ([]SubjectHash, e
 	return out, err
 }
 
-// read asks a store for records, within the call timeout.
-func (s *subjects) read(ctx context.Context, store SubjectStore, hashes []SubjectHash) (map[SubjectHash]Record, error) {
-	c := s.ring.core()
+// ask makes one bounded call to a store, and counts it.
+func ask[T any](ctx context.Context, c *core, count *atomic.Uint64, call func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	c.counts.reads.Add(1)
-	out, err := guard(ctx, &c.gate, func(ctx context.Context) (map[SubjectHash]Record, error) {
-		return store.LoadSubjects(ctx, s.ring.name, hashes)
-	}, func(map[SubjectHash]Record) {})
-	if err != nil {
-		c.counts.storeErrors.Add(1)
-		return nil, storeError(err)
-	}
-	return out, nil
-}
-
-// swap is one bounded compare-and-swap.
-func (s *subjects) swap(ctx context.Context, store SubjectStore, h SubjectHash, old uint64, next Record) error {
-	c := s.ring.core()
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	c.counts.writes.Add(1)
-	_, err := guard(ctx, &c.gate, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, store.CompareAndSwapSubject(ctx, s.ring.name, h, old, next)
-	}, func(struct{}) {})
+	count.Add(1)
+	out, err := guard(ctx, &c.gate, call, func(T) {})
 	if err == nil {
-		return nil
+		return out, nil
 	}
 	if !errors.Is(err, ErrConflict) {
 		c.counts.storeErrors.Add(1)
 	}
-	return storeError(err)
+	var none T
+	return none, storeError(err)
+}
+
+// read asks a store for records.
+func (s *subjects) read(ctx context.Context, store SubjectStore, hashes []SubjectHash) (map[SubjectHash]Record, error) {
+	c := s.ring.core()
+	return ask(ctx, c, &c.counts.reads, func(ctx context.Context) (map[SubjectHash]Record, error) {
+		return store.LoadSubjects(ctx, s.ring.name, hashes)
+	})
+}
+
+// swap is a compare-and-swap.
+func (s *subjects) swap(ctx context.Context, store SubjectStore, h SubjectHash, old uint64, next Record) error {
+	c := s.ring.core()
+	_, err := ask(ctx, c, &c.counts.writes, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, store.CompareAndSwapSubject(ctx, s.ring.name, h, old, next)
+	})
+	return err
+}
+
+// a look is what the stores had of some subjects.
+type look struct {
+	asked         time.Time // monotonic
+	rows, outside map[SubjectHash]Record
+}
+
+func (s *subjects) look(ctx context.Context, hashes []SubjectHash) (l *look, err error) {
+	l = &look{asked: time.Now()}
+	if l.rows, err = s.read(ctx, s.store, hashes); err != nil {
+		return nil, err
+	}
+	if s.opts.Tombstones != nil {
+		// After the rows: a subject that is forgotten in between is seen here.
+		if l.outside, err = s.read(ctx, s.opts.Tombstones, hashes); err != nil {
+			return nil, fmt.Errorf("tombstones: %w", err)
+		}
+	}
+	return l, nil
 }
 
 // parse reads a record and, if it is a tombstone, authenticates it.
@@ -113,17 +133,9 @@ func (s *subjects) load(ctx context.Context, list []Subject, ensure bool) (out [
 	if err != nil {
 		return nil, err
 	}
-	asked := time.Now()
-	rows, err := s.read(ctx, s.store, hashes)
+	l, err := s.look(ctx, hashes)
 	if err != nil {
 		return nil, err
-	}
-	var outside map[SubjectHash]Record
-	if s.opts.Tombstones != nil {
-		// After the rows: a subject that is forgotten in between is seen here.
-		if outside, err = s.read(ctx, s.opts.Tombstones, hashes); err != nil {
-			return nil, fmt.Errorf("tombstones: %w", err)
-		}
 	}
 	out = make([]*subjectEntry, len(list))
 	defer func() {
@@ -138,7 +150,7 @@ func (s *subjects) load(ctx context.Context, list []Subject, ensure bool) (out [
 	}()
 	var missing []int
 	for i, h := range hashes {
-		e, err := s.entry(ctx, h, rows, outside, asked)
+		e, err := s.entry(ctx, h, l)
 		if err != nil {
 			return out, err
 		}
@@ -151,7 +163,7 @@ func (s *subjects) load(ctx context.Context, list []Subject, ensure bool) (out [
 			missing = append(missing, i)
 		}
 	}
-	if err := s.createAll(ctx, hashes, missing, out); err != nil {
+	if err := s.createAll(ctx, hashes, l, missing, out); err != nil {
 		return out, err
 	}
 	for i, e := range out {
@@ -175,46 +187,14 @@ func (s *subjects) noRollback(subj Subject, e *subjectEntry) error {
 }
 
 // entry makes the entry of what is stored for a subject, held by the caller.
-func (s *subjects) entry(ctx context.Context, h SubjectHash, rows, outside map[SubjectHash]Record, asked time.Time) (*subjectEntry, error) {
-	e := &subjectEntry{hash: h, asked: asked, state: subjectOpen}
-	e.refs.Store(1)
-	var mark *stored
-	if r, ok := outside[h]; ok {
-		var err error
-		if mark, err = s.parse(ctx, h, r); err != nil {
-			return nil, fmt.Errorf("tombstones: %w", err)
-		}
-		if mark.state == subjectOpen {
-			return nil, fmt.Errorf("tombstones: %w: the record of an open subject", ErrCorrupt)
-		}
-	}
-	r, ok := rows[h]
-	if mark != nil && mark.state == subjectForgotten {
-		e.state, e.revision = subjectForgotten, r.Revision
-		return e, nil
-	}
-	if !ok {
-		return e, nil
-	}
-	rec, err := s.parse(ctx, h, r)
+func (s *subjects) entry(ctx context.Context, h SubjectHash, l *look) (*subjectEntry, error) {
+	rec, state, err := s.judge(ctx, h, l)
 	if err != nil {
 		return nil, err
 	}
-	e.revision = rec.revision
-	switch rec.state {
-	case subjectForgotten:
-		e.state = subjectForgotten
+	e := newSubjectEntry(l, h, state)
+	if rec == nil {
 		return e, nil
-	case subjectOpen:
-	default:
-		return nil, fmt.Errorf("%w: subject: state %d in the store", ErrCorrupt, rec.state)
-	}
-	if mark != nil {
-		for _, k := range rec.keys {
-			if mark.isRetired(k.id) {
-				return nil, fmt.Errorf("%w: its keys were destroyed, and the store has them again: was a backup restored? Forget it again", ErrForgotten)
-			}
-		}
 	}
 	wrap, secrets, err := s.unwrap(ctx, h, rec)
 	if err != nil {
@@ -222,6 +202,54 @@ func (s *subjects) entry(ctx context.Context, h SubjectHash, rows, outside map[S
 	}
 	defer clear(secrets)
 	return e, e.fill(rec.subjectRecord, secrets, wrap)
+}
+
+// newSubjectEntry makes an entry without keys, held by the caller.
+func newSubjectEntry(l *look, h SubjectHash, state subjectState) *subjectEntry {
+	e := &subjectEntry{asked: l.asked, state: state, revision: l.rows[h].Revision}
+	e.refs.Store(1)
+	return e
+}
+
+// judge says whether a subject is open, by its record and the tombstone outside.
+// The record returned is that of an open one, nil if it has none.
+func (s *subjects) judge(ctx context.Context, h SubjectHash, l *look) (*stored, subjectState, error) {
+	var mark *stored
+	if r, ok := l.outside[h]; ok {
+		var err error
+		if mark, err = s.parse(ctx, h, r); err != nil {
+			return nil, 0, fmt.Errorf("tombstones: %w", err)
+		}
+		switch mark.state {
+		case subjectOpen:
+			return nil, 0, fmt.Errorf("tombstones: %w: the record of an open subject", ErrCorrupt)
+		case subjectForgotten:
+			return nil, subjectForgotten, nil
+		}
+	}
+	r, ok := l.rows[h]
+	if !ok {
+		return nil, subjectOpen, nil
+	}
+	rec, err := s.parse(ctx, h, r)
+	if err != nil {
+		return nil, 0, err
+	}
+	switch rec.state {
+	case subjectForgotten:
+		return nil, subjectForgotten, nil
+	case subjectOpen:
+	default:
+		return nil, 0, fmt.Errorf("%w: subject: state %d in the store", ErrCorrupt, rec.state)
+	}
+	if mark != nil {
+		for _, k := range rec.keys {
+			if mark.isRetired(k.id) {
+				return nil, 0, fmt.Errorf("%w: its keys were destroyed, and the store has them again: was a backup restored? Forget it again", ErrForgotten)
+			}
+		}
+	}
+	return rec, subjectOpen, nil
 }
 
 // fill makes the keys.
@@ -262,12 +290,12 @@ func (s *subjects) wrapKey(ctx context.Context, id uint32) (*crypto.Key, *cell, 
 		var key *crypto.Key
 		var err error
 		if id == 0 {
-			key, err = s.ring.Primary(ctx, SubjectWrap)
+			key, err = s.ring.coldPrimary(ctx, SubjectWrap)
 		} else {
-			key, err = s.ring.Key(ctx, SubjectWrap, id)
+			key, err = s.ring.coldKey(ctx, SubjectWrap, id)
 		}
 		if err != nil {
-			return nil, nil, errors.Unwrap(err)
+			return nil, nil, err
 		}
 		snap := s.ring.live.Load()
 		if e := snap.lookup(key.ID()); e != nil && e.cell != nil && e.key.Load() == key {
@@ -279,33 +307,33 @@ func (s *subjects) wrapKey(ctx context.Context, id uint32) (*crypto.Key, *cell, 
 	}
 }
 
-// createAll creates the keys of subjects that have none, several at once because
-// each waits for the store.
-func (s *subjects) createAll(ctx context.Context, hashes []SubjectHash, missing []int, out []*subjectEntry) error {
-	if len(missing) == 0 {
-		return nil
-	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
+// createAll creates the keys of subjects that have none.
+func (s *subjects) createAll(ctx context.Context, hashes []SubjectHash, l *look, missing []int, out []*subjectEntry) error {
+	return severally(len(missing), func(n int) (err error) {
+		i := missing[n]
+		out[i], err = s.create(ctx, hashes[i], l)
+		return err
+	})
+}
+
+// severally calls fn for 0 to n-1, several at once because each waits for a
+// store. After an error no further call begins; it returns the first.
+func severally(n int, fn func(i int) error) error {
+	var next atomic.Int64
+	var failed atomic.Bool
+	var once sync.Once
 	var first error
-	next := make(chan int, len(missing))
-	for _, i := range missing {
-		next <- i
-	}
-	close(next)
-	for range min(8, len(missing)) {
+	var wg sync.WaitGroup
+	for range min(8, n) {
 		wg.Go(func() {
-			for i := range next {
-				e, err := s.create(ctx, hashes[i])
-				mu.Lock()
-				out[i] = e
-				if first == nil {
-					first = err
-				}
-				stop := first != nil
-				mu.Unlock()
-				if stop {
+			for !failed.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= n {
 					return
+				}
+				if err := fn(i); err != nil {
+					failed.Store(true)
+					once.Do(func() { first = err })
 				}
 			}
 		})
@@ -315,15 +343,13 @@ func (s *subjects) createAll(ctx context.Context, hashes []SubjectHash, missing 
 }
 
 // create gives a subject its first key, or takes what somebody else gave it.
-func (s *subjects) create(ctx context.Context, h SubjectHash) (*subjectEntry, error) {
-	var out *subjectEntry
-	err := s.change(ctx, h, func(now *stored, secrets []byte) (*subjectRecord, []byte, error) {
+func (s *subjects) create(ctx context.Context, h SubjectHash, l *look) (*subjectEntry, error) {
+	return s.change(ctx, h, l, func(now *stored, secrets []byte) (*subjectRecord, []byte, error) {
 		if now != nil && len(now.keys) > 0 {
 			return nil, nil, errDone
 		}
 		return addSubjectKey(now, secrets)
-	}, func(e *subjectEntry) { out = e })
-	return out, err
+	})
 }
 
 // addSubjectKey returns the next record with a fresh primary.
@@ -356,60 +382,42 @@ func addSubjectKey(now *stored, secrets []byte) (*subjectRecord, []byte, error) 
 
 // change brings an open subject to its next record: fn gets the current one (nil
 // if there is none) with its secrets and returns the next one with its own, which
-// change wipes; errDone if there is nothing to do. Tried again while others write
-// first. done gets the entry of what is stored then, held.
-func (s *subjects) change(ctx context.Context, h SubjectHash, fn func(now *stored, secrets []byte) (*subjectRecord, []byte, error), done func(*subjectEntry)) error {
-	for try := 0; ; try++ {
-		asked := time.Now()
-		rows, err := s.read(ctx, s.store, []SubjectHash{h})
-		if err != nil {
-			return err
-		}
-		var outside map[SubjectHash]Record
-		if s.opts.Tombstones != nil {
-			if outside, err = s.read(ctx, s.opts.Tombstones, []SubjectHash{h}); err != nil {
-				return fmt.Errorf("tombstones: %w", err)
+// change wipes; errDone if there is nothing to do. It starts from l, or looks if
+// that is nil; tried again on a fresh look while others write first. It returns
+// the entry of what is stored then, held; that of a forgotten subject has no keys.
+func (s *subjects) change(ctx context.Context, h SubjectHash, l *look, fn func(now *stored, secrets []byte) (*subjectRecord, []byte, error)) (e *subjectEntry, err error) {
+	err = untilUncontended(ctx, func() (err error) {
+		if l == nil {
+			if l, err = s.look(ctx, []SubjectHash{h}); err != nil {
+				return err
 			}
 		}
-		e, err := s.entry(ctx, h, rows, outside, asked)
-		if err != nil {
-			return err
-		}
-		if e.state == subjectForgotten {
-			done(e)
-			return nil
-		}
-		e.release()
-		entry, err := s.changeOnce(ctx, h, rows, asked, fn)
-		if err == nil {
-			done(entry)
-			return nil
-		}
-		if !errors.Is(err, ErrConflict) {
-			return err
-		}
-		if err := pause(ctx, try); err != nil {
-			return fmt.Errorf("%w (gave up after %d tries: %w)", ErrConflict, try+1, err)
-		}
-	}
+		e, err = s.changeOnce(ctx, h, l, fn)
+		l = nil
+		return err
+	})
+	return e, err
 }
 
-func (s *subjects) changeOnce(ctx context.Context, h SubjectHash, rows map[SubjectHash]Record, asked time.Time, fn func(now *stored, secrets []byte) (*subjectRecord, []byte, error)) (*subjectEntry, error) {
-	var now *stored
+func (s *subjects) changeOnce(ctx context.Context, h SubjectHash, l *look, fn func(now *stored, secrets []byte) (*subjectRecord, []byte, error)) (*subjectEntry, error) {
+	now, state, err := s.judge(ctx, h, l)
+	if err != nil {
+		return nil, err
+	}
+	e := newSubjectEntry(l, h, state)
+	if state == subjectForgotten {
+		return e, nil
+	}
 	var secrets []byte
 	var wrap *cell
-	if r, ok := rows[h]; ok {
-		var err error
-		if now, err = s.parse(ctx, h, r); err != nil {
-			return nil, err
-		}
+	old := uint64(0)
+	if now != nil {
 		if wrap, secrets, err = s.unwrap(ctx, h, now); err != nil {
 			return nil, err
 		}
 		defer clear(secrets)
+		old = now.revision
 	}
-	e := &subjectEntry{hash: h, asked: asked, state: subjectOpen}
-	e.refs.Store(1)
 	next, all, err := fn(now, secrets)
 	if errors.Is(err, errDone) && now != nil {
 		return e, e.fill(now.subjectRecord, secrets, wrap)
@@ -426,16 +434,25 @@ func (s *subjects) changeOnce(ctx context.Context, h SubjectHash, rows map[Subje
 	if err != nil {
 		return nil, err
 	}
-	old := uint64(0)
-	if now != nil {
-		old = now.revision
-	}
 	subjectHook("wrapped")
 	if err := s.swap(ctx, s.store, h, old, r); err != nil {
 		return nil, err
 	}
 	subjectHook("stored")
 	return e, e.fill(next, all, cell)
+}
+
+// untilUncontended calls fn again while it ends with ErrConflict and ctx lasts.
+func untilUncontended(ctx context.Context, fn func() error) error {
+	for try := 0; ; try++ {
+		err := fn()
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+		if cause := pause(ctx, try); cause != nil {
+			return fmt.Errorf("%w (gave up after %d tries: %w)", err, try+1, cause)
+		}
+	}
 }
 
 // RotateSubject gives a subject a fresh primary; what is sealed opens with the old
@@ -460,8 +477,8 @@ func (s *subjects) rotate(ctx context.Context, subj Subject, id *uint32) error {
 	if err != nil {
 		return err
 	}
-	var out *subjectEntry
-	if err := s.change(ctx, hashes[0], addSubjectKey, func(e *subjectEntry) { out = e }); err != nil {
+	out, err := s.change(ctx, hashes[0], nil, addSubjectKey)
+	if err != nil {
 		return err
 	}
 	defer out.release()

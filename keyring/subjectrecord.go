@@ -182,6 +182,15 @@ func (s *subjectRecord) next() *subjectRecord {
 	return &n
 }
 
+// retire adds ids to those of the destroyed keys.
+func (s *subjectRecord) retire(ids []uint32) {
+	for _, id := range ids {
+		if !s.isRetired(id) {
+			s.retired = append(s.retired, id)
+		}
+	}
+}
+
 func unixNow() int64 { return wallClock().Unix() }
 
 func unixTime(t int64) time.Time { return time.Unix(t, 0).UTC() }

@@ -2,9 +2,8 @@ package keyring
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 
 	"github.com/structseal/structseal/crypto"
 )
@@ -78,7 +77,7 @@ func (s *subjects) each(ctx context.Context, after SubjectHash, limit int, fn fu
 		return errNoSubjects
 	}
 	for seen := 0; ; {
-		size := maxSubjectBatch
+		size := MaxSubjectBatch
 		if limit > 0 {
 			size = min(size, limit-seen)
 		}
@@ -105,96 +104,67 @@ func (s *subjects) each(ctx context.Context, after SubjectHash, limit int, fn fu
 
 func (s *subjects) list(ctx context.Context, after SubjectHash, limit int) ([]SubjectHash, error) {
 	c := s.ring.core()
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	c.counts.reads.Add(1)
-	page, err := guard(ctx, &c.gate, func(ctx context.Context) ([]SubjectHash, error) {
+	return ask(ctx, c, &c.counts.reads, func(ctx context.Context) ([]SubjectHash, error) {
 		return s.store.ListSubjects(ctx, s.ring.name, after, limit)
-	}, func([]SubjectHash) {})
+	})
+}
+
+// rewrapPage rewraps those of a page that another key wraps, and counts them.
+func (s *subjects) rewrapPage(ctx context.Context, page []SubjectHash, rows map[SubjectHash]Record, primary uint32) (int, error) {
+	var n atomic.Int64
+	err := severally(len(page), func(i int) error {
+		done, err := s.rewrapOne(ctx, page[i], rows[page[i]], primary)
+		if done {
+			n.Add(1)
+		}
+		return err
+	})
+	return int(n.Load()), err
+}
+
+// wrappedBy returns the id of the key that wraps a subject's; 0 if it is forgotten.
+func wrappedBy(h SubjectHash, r Record) (uint32, error) {
+	rec, _, rest, err := parseSubject(r)
+	if err == nil && rec.state != subjectOpen {
+		return 0, nil
+	}
+	var id uint32
+	if err == nil {
+		id, err = crypto.KeyID(rest)
+	}
 	if err != nil {
-		c.counts.storeErrors.Add(1)
-		return nil, storeError(err)
+		return 0, fmt.Errorf("subject %x: %w", h[:8], err)
 	}
-	return page, nil
+	return id, nil
 }
 
-// rewrapPage rewraps several subjects at once, because each waits for the store.
-func (s *subjects) rewrapPage(ctx context.Context, page []SubjectHash, rows map[SubjectHash]Record, primary uint32) (n int, first error) {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	next := make(chan SubjectHash, len(page))
-	for _, h := range page {
-		next <- h
-	}
-	close(next)
-	for range min(8, len(page)) {
-		wg.Go(func() {
-			for h := range next {
-				done, err := s.rewrapOne(ctx, h, rows[h], primary)
-				mu.Lock()
-				if done {
-					n++
-				}
-				if err != nil && first == nil {
-					first = err
-				}
-				stop := first != nil
-				mu.Unlock()
-				if stop {
-					return
-				}
+// rewrapOne rewraps a subject whose keys another key wraps, starting from what a
+// page had of it.
+func (s *subjects) rewrapOne(ctx context.Context, h SubjectHash, r Record, primary uint32) (done bool, err error) {
+	again := false
+	err = untilUncontended(ctx, func() error {
+		if again {
+			rows, err := s.read(ctx, s.store, []SubjectHash{h})
+			if err != nil {
+				return err
 			}
-		})
-	}
-	wg.Wait()
-	return n, first
-}
-
-// rewrapOne rewraps a subject whose keys another key wraps.
-func (s *subjects) rewrapOne(ctx context.Context, h SubjectHash, r Record, primary uint32) (bool, error) {
-	wrapped := func(r Record) (bool, error) {
-		rec, _, rest, err := parseSubject(r)
-		if err != nil {
-			return false, fmt.Errorf("subject %x: %w", h[:8], err)
+			r = rows[h]
 		}
-		if rec.state != subjectOpen {
-			return false, nil
+		again = true
+		if r.Revision == 0 {
+			return nil // gone: nobody deletes records, but a restore may
 		}
-		id, err := crypto.KeyID(rest)
-		if err != nil {
-			return false, fmt.Errorf("subject %x: %w", h[:8], err)
+		id, err := wrappedBy(h, r)
+		if err != nil || id == 0 || id == primary {
+			return err
 		}
-		return id != primary, nil
-	}
-	if r.Revision == 0 {
-		return false, nil // gone: nobody deletes records, but a restore may
-	}
-	if old, err := wrapped(r); err != nil || !old {
-		return false, err
-	}
-	for try := 0; ; try++ {
-		rows, err := s.read(ctx, s.store, []SubjectHash{h})
-		if err != nil {
-			return false, err
+		if err := s.rewrapRecord(ctx, h, r); err != nil {
+			return fmt.Errorf("subject %x: %w", h[:8], err)
 		}
-		r, ok := rows[h]
-		if !ok {
-			return false, nil
-		}
-		if old, err := wrapped(r); err != nil || !old {
-			return false, err
-		}
-		err = s.rewrapRecord(ctx, h, r)
-		if err == nil {
-			return true, nil
-		}
-		if !errors.Is(err, ErrConflict) {
-			return false, fmt.Errorf("subject %x: %w", h[:8], err)
-		}
-		if err := pause(ctx, try); err != nil {
-			return false, fmt.Errorf("%w (gave up after %d tries: %w)", ErrConflict, try+1, err)
-		}
-	}
+		done = true
+		return nil
+	})
+	return done, err
 }
 
 func (s *subjects) rewrapRecord(ctx context.Context, h SubjectHash, r Record) error {
@@ -259,18 +229,13 @@ func (r *Keyring) CountSubjects(ctx context.Context, c *Census) error {
 	s := r.core().subjects
 	err := s.each(ctx, SubjectHash{}, 0, func(page []SubjectHash, rows map[SubjectHash]Record, last bool) error {
 		for _, h := range page {
-			rec, _, rest, err := parseSubject(rows[h])
+			id, err := wrappedBy(h, rows[h])
 			if err != nil {
-				return fmt.Errorf("subject %x: %w", h[:8], err)
+				return err
 			}
-			if rec.state != subjectOpen {
-				continue
+			if id != 0 {
+				c.Count(id, 1)
 			}
-			id, err := crypto.KeyID(rest)
-			if err != nil {
-				return fmt.Errorf("subject %x: %w", h[:8], err)
-			}
-			c.Count(id, 1)
 		}
 		return nil
 	})

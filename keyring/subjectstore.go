@@ -5,6 +5,9 @@ import "context"
 // MaxSubjectSize bounds the record of a subject in bytes.
 const MaxSubjectSize = 64 << 10
 
+// MaxSubjectBatch is how many subjects a SubjectStore is asked for at once.
+const MaxSubjectBatch = 1000
+
 // A SubjectHash stands for a subject in a store: HMAC-SHA-256 of its kind and id
 // under the ring's permanent subject-hash key. A store holds no personal ids.
 type SubjectHash [32]byte
@@ -19,7 +22,7 @@ type SubjectStore interface {
 	Store
 
 	// LoadSubjects returns the records of those subjects that have one: at most
-	// 1,000 of them at once, in as few calls to the backend as it takes. The same
+	// MaxSubjectBatch of them at once, in as few calls to the backend as it takes. The same
 	// hash may be given twice.
 	//
 	// Errors: ErrUnavailable or any other when the store can't answer; ctx's own.
@@ -34,7 +37,7 @@ type SubjectStore interface {
 
 	// ListSubjects returns the hashes of subjects that have a record, in ascending
 	// order, behind after (from the first one for the zero hash), at most limit
-	// (1 to 1,000) of them. Fewer than limit means that there are no more.
+	// (1 to MaxSubjectBatch) of them. Fewer than limit means that there are no more.
 	//
 	// Errors: those of LoadSubjects.
 	ListSubjects(ctx context.Context, name string, after SubjectHash, limit int) ([]SubjectHash, error)

@@ -17,12 +17,8 @@ import (
 	"github.com/structseal/structseal/keyring"
 )
 
-const (
-	// maxSubjects is how many subjects a store is asked for at once.
-	maxSubjects = 1000
-	// maxBatch is how many items the service returns at once.
-	maxBatch = 100
-)
+// maxBatch is how many items the service returns at once.
+const maxBatch = 100
 
 // prefix begins the keys of a ring's subjects. No ring's name has a slash.
 func prefix(name string) string { return name + "/" }
@@ -61,8 +57,8 @@ func (s *Store) loadSubjects(ctx context.Context, name string, subjects []keyrin
 	if err := checkCall(ctx, name); err != nil {
 		return nil, err
 	}
-	if len(subjects) > maxSubjects {
-		return nil, fmt.Errorf("%w: asked for %d subjects of at most %d", keyring.ErrTooLarge, len(subjects), maxSubjects)
+	if len(subjects) > keyring.MaxSubjectBatch {
+		return nil, fmt.Errorf("%w: asked for %d subjects of at most %d", keyring.ErrTooLarge, len(subjects), keyring.MaxSubjectBatch)
 	}
 	// The service refuses a key that is given twice.
 	var keys []map[string]types.AttributeValue
@@ -159,8 +155,8 @@ func (s *Store) listSubjects(ctx context.Context, name string, after keyring.Sub
 	if err := checkCall(ctx, name); err != nil {
 		return nil, err
 	}
-	if limit < 1 || limit > maxSubjects {
-		return nil, fmt.Errorf("%w: asked for %d subjects, of 1 to %d", keyring.ErrTooLarge, limit, maxSubjects)
+	if limit < 1 || limit > keyring.MaxSubjectBatch {
+		return nil, fmt.Errorf("%w: asked for %d subjects, of 1 to %d", keyring.ErrTooLarge, limit, keyring.MaxSubjectBatch)
 	}
 	first := func() {
 		slices.SortFunc(list, func(a, b keyring.SubjectHash) int { return bytes.Compare(a[:], b[:]) })
@@ -192,7 +188,7 @@ func (s *Store) listSubjects(ctx context.Context, name string, after keyring.Sub
 				list = append(list, h)
 			}
 		}
-		if len(list) > 10*maxSubjects {
+		if len(list) > 10*keyring.MaxSubjectBatch {
 			first()
 		}
 	}

@@ -8,13 +8,9 @@ import (
 	"github.com/structseal/structseal/keyring"
 )
 
-const (
-	// maxSubjects is how many subjects a store is asked for at once.
-	maxSubjects = 1000
-	// maxIn is how many of them one statement asks SQLite for, which had 999
-	// parameters for a statement until 3.32.
-	maxInSQLite = 500
-)
+// maxInSQLite is how many subjects one statement asks SQLite for, which had 999
+// parameters for a statement until 3.32.
+const maxInSQLite = 500
 
 // LoadSubjects implements [keyring.SubjectStore] with one SELECT (in SQLite, one
 // for each 500 subjects).
@@ -33,10 +29,10 @@ func (s *Store) loadSubjects(ctx context.Context, name string, subjects []keyrin
 	if err := checkCall(ctx, name); err != nil {
 		return nil, err
 	}
-	if len(subjects) > maxSubjects {
-		return nil, fmt.Errorf("%w: asked for %d subjects of at most %d", keyring.ErrTooLarge, len(subjects), maxSubjects)
+	if len(subjects) > keyring.MaxSubjectBatch {
+		return nil, fmt.Errorf("%w: asked for %d subjects of at most %d", keyring.ErrTooLarge, len(subjects), keyring.MaxSubjectBatch)
 	}
-	most := maxSubjects
+	most := keyring.MaxSubjectBatch
 	if s.dialect == SQLite {
 		most = maxInSQLite
 	}
@@ -145,8 +141,8 @@ func (s *Store) listSubjects(ctx context.Context, name string, after keyring.Sub
 	if err := checkCall(ctx, name); err != nil {
 		return nil, err
 	}
-	if limit < 1 || limit > maxSubjects {
-		return nil, fmt.Errorf("%w: asked for %d subjects, of 1 to %d", keyring.ErrTooLarge, limit, maxSubjects)
+	if limit < 1 || limit > keyring.MaxSubjectBatch {
+		return nil, fmt.Errorf("%w: asked for %d subjects, of 1 to %d", keyring.ErrTooLarge, limit, keyring.MaxSubjectBatch)
 	}
 	rows, err := s.conn().QueryContext(ctx, s.sql.listSubjects, name, after[:], limit)
 	if err != nil {
