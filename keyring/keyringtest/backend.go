@@ -21,24 +21,10 @@ func testUnreachable(e *env) {
 			ctx, cancel := context.WithTimeout(e.ctx, 20*time.Second)
 			defer cancel()
 			s := w.open(e.T)
-			check := func(call string, err error) {
-				e.Helper()
-				if err == nil {
-					e.Errorf("%s: no error", call)
-				}
-				for _, wrong := range []error{
-					keyring.ErrNotFound, keyring.ErrConflict, keyring.ErrExists, keyring.ErrCorrupt, keyring.ErrFormat,
-					keyring.ErrTooLarge, keyring.ErrName, context.Canceled,
-				} {
-					if errors.Is(err, wrong) {
-						e.Errorf("%s: error %v, which is also %q", call, err, wrong)
-					}
-				}
-			}
 			_, err := s.Load(ctx, e.name("ring"))
-			check("Load", err)
-			check("CompareAndSwap from 0", s.CompareAndSwap(ctx, e.name("ring"), 0, rec(1)))
-			check("CompareAndSwap from 1", s.CompareAndSwap(ctx, e.name("ring"), 1, rec(2)))
+			e.unreached("Load", err)
+			e.unreached("CompareAndSwap from 0", s.CompareAndSwap(ctx, e.name("ring"), 0, rec(1)))
+			e.unreached("CompareAndSwap from 1", s.CompareAndSwap(ctx, e.name("ring"), 1, rec(2)))
 			if _, _, err := keyring.Create(ctx, e.name("ring"), s, localkms.NewRandom(), nil); !errors.Is(err, keyring.ErrUnavailable) {
 				e.Errorf("keyring.Create: error %v, want ErrUnavailable", err)
 			}
@@ -46,8 +32,44 @@ func testUnreachable(e *env) {
 	}
 }
 
+// unreached checks what a call to a backend that is away has returned.
+func (e *env) unreached(call string, err error) {
+	e.Helper()
+	if err == nil {
+		e.Errorf("%s: no error", call)
+	}
+	for _, wrong := range []error{
+		keyring.ErrNotFound, keyring.ErrConflict, keyring.ErrExists, keyring.ErrCorrupt, keyring.ErrFormat,
+		keyring.ErrTooLarge, keyring.ErrName, context.Canceled,
+	} {
+		if errors.Is(err, wrong) {
+			e.Errorf("%s: error %v, which is also %q", call, err, wrong)
+		}
+	}
+}
+
 // grace is how long a call may take to return after its context has ended.
 const grace = 5 * time.Second
+
+// leaves makes a call, which must return soon after the end of its context, and
+// returns its error.
+func (e *env) leaves(ctx context.Context, call string, do func(context.Context) error) (err error) {
+	e.Helper()
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case err = <-done:
+		case <-timer.C:
+			e.Fatalf("%s: no return within %v after the context's end", call, grace)
+		}
+	}
+	return err
+}
 
 // testStalled: a call returns when its context ends, whatever the backend does.
 func testStalled(e *env) {
@@ -80,21 +102,7 @@ func testStalled(e *env) {
 					{"CompareAndSwap", func(ctx context.Context) error { return s.CompareAndSwap(ctx, e.name("ring"), 0, rec(1)) }, true},
 				} {
 					ctx, cancel := how.end()
-					done := make(chan error, 1)
-					go func() { done <- call.do(ctx) }()
-					var err error
-					select {
-					case err = <-done:
-					case <-ctx.Done():
-						timer := time.NewTimer(grace)
-						select {
-						case err = <-done:
-						case <-timer.C:
-							cancel()
-							e.Fatalf("%s, %s: no return within %v after the context's end", call.name, how.name, grace)
-						}
-						timer.Stop()
-					}
+					err := e.leaves(ctx, call.name+", "+how.name, call.do)
 					switch {
 					case ctx.Err() == nil && call.waits:
 						e.Errorf("%s, %s: the backend does not stall: error %v before the context's end", call.name, how.name, err)

@@ -165,23 +165,31 @@ func testContention(e *env) {
 			}
 			close(start)
 			wg.Wait()
-			winner := -1
-			for w, err := range errs {
-				switch {
-				case err == nil && winner < 0:
-					winner = w
-				case err == nil:
-					e.Errorf("both %d and %d created the ring", winner, w)
-				case !errors.Is(err, keyring.ErrConflict):
-					e.Errorf("create: error %v, want nil or ErrConflict", err)
-				}
-			}
-			if winner < 0 {
-				e.Fatal("nobody created the ring")
-			}
+			winner := e.winner("ring", errs)
 			if r := e.load(e.store, name); string(r.Data) != decimal(winner) {
 				e.Errorf("%d created the ring, and it holds the record of %s", winner, brief(r.Data))
 			}
 		}
 	})
+}
+
+// winner returns which of those who created one thing at once has; the others must
+// hear ErrConflict.
+func (e *env) winner(what string, errs []error) int {
+	e.Helper()
+	winner := -1
+	for w, err := range errs {
+		switch {
+		case err == nil && winner < 0:
+			winner = w
+		case err == nil:
+			e.Errorf("both %d and %d created the %s", winner, w, what)
+		case !errors.Is(err, keyring.ErrConflict):
+			e.Errorf("create: error %v, want nil or ErrConflict", err)
+		}
+	}
+	if winner < 0 {
+		e.Fatalf("nobody created the %s", what)
+	}
+	return winner
 }

@@ -498,20 +498,7 @@ func testSubjectContention(e subjects) {
 			}
 			close(start)
 			wg.Wait()
-			winner := -1
-			for w, err := range errs {
-				switch {
-				case err == nil && winner < 0:
-					winner = w
-				case err == nil:
-					e.Errorf("both %d and %d created the subject", winner, w)
-				case !errors.Is(err, keyring.ErrConflict):
-					e.Errorf("create: error %v, want nil or ErrConflict", err)
-				}
-			}
-			if winner < 0 {
-				e.Fatal("nobody created the subject")
-			}
+			winner := e.winner("subject", errs)
 			e.holds(e.store, name, h, keyring.Record{Revision: 1, Data: text(decimal(winner))})
 		}
 	})
@@ -666,18 +653,7 @@ func testSubjectUnreachable(e subjects) {
 			defer cancel()
 			for old := range uint64(2) {
 				for call, do := range calls(s, sub.name("ring"), e.subject("a"), old) {
-					err := do(ctx)
-					if err == nil {
-						sub.Errorf("%s: no error", call)
-					}
-					for _, wrong := range []error{
-						keyring.ErrNotFound, keyring.ErrConflict, keyring.ErrExists, keyring.ErrCorrupt, keyring.ErrFormat,
-						keyring.ErrTooLarge, keyring.ErrName, context.Canceled,
-					} {
-						if errors.Is(err, wrong) {
-							sub.Errorf("%s: error %v, which is also %q", call, err, wrong)
-						}
-					}
+					sub.unreached(call, do(ctx))
 				}
 			}
 		})
@@ -698,21 +674,7 @@ func testSubjectStalled(e subjects) {
 			}
 			for call, do := range calls(s, sub.name("ring"), e.subject("a"), 0) {
 				ctx, cancel := context.WithTimeout(sub.ctx, 150*time.Millisecond)
-				done := make(chan error, 1)
-				go func() { done <- do(ctx) }()
-				var err error
-				select {
-				case err = <-done:
-				case <-ctx.Done():
-					timer := time.NewTimer(grace)
-					select {
-					case err = <-done:
-					case <-timer.C:
-						cancel()
-						sub.Fatalf("%s: no return within %v after the context's end", call, grace)
-					}
-					timer.Stop()
-				}
+				err := sub.leaves(ctx, call, do)
 				switch {
 				case call != "CompareAndSwapSubject" && err == nil: // readers needn't wait
 				case ctx.Err() == nil:
