@@ -188,16 +188,29 @@ func (r *Keyring) lookOnce(ctx context.Context) (busy bool, err error) {
 		if e.cell == nil || !waiting[e.cell] || !e.cell.warm() {
 			continue
 		}
-		start := time.Now()
-		secret, err := c.keks.Load().unwrap(ctx, r.name, e.keyRecord)
-		clear(secret)
+		keks := *c.keks.Load()
+		// In the key's flight: somebody may be asking for it already, because it
+		// was wiped meanwhile.
+		err := e.flight.do(ctx, c.patience(), func(ctx context.Context) error {
+			start := time.Now()
+			secret, err := keks.unwrap(ctx, r.name, e.keyRecord)
+			clear(secret)
+			if err == nil {
+				e.cell.confirm(start)
+			}
+			return err
+		})
 		switch {
 		case err == nil:
-			e.cell.confirm(start)
 		case ctx.Err() != nil:
 			return true, err
 		case errors.Is(err, ErrUnavailable):
-			failed = err
+			if failed = err; len(keks) == 1 {
+				// It won't answer for the other keys either: a service that
+				// throttles isn't asked for each of them. The order is random,
+				// so each has its turn.
+				return true, failed
+			}
 		default:
 			// The KMS was asked and refuses, or answers with another key: that
 			// is what revoking looks like.
