@@ -98,7 +98,7 @@ func TestBreakerBudget(t *testing.T) {
 			t.Errorf("level %d", b.level)
 		}
 
-		// Every other call is answered.
+		// Every other call is answered, and the dice say short waits.
 		b = breaker{}
 		var failed []time.Time
 		n := 0
@@ -110,6 +110,7 @@ func TestBreakerBudget(t *testing.T) {
 				b.ended(true, nil)
 			} else {
 				failed = append(failed, time.Now())
+				b.level = 0
 				b.ended(false, down)
 			}
 		}
