@@ -73,6 +73,11 @@ type OpenOptions struct {
 	// Certificate says about when the keys are gone for good. Default: unknown.
 	BackupRetention time.Duration
 
+	// Anchor remembers the ring's highest revision outside of its store, so that
+	// an older record is noticed by a program that has just started, too. Default:
+	// none.
+	Anchor Anchor
+
 	// Rotation is what Maintain goes by.
 	Rotation RotatePolicy
 }

@@ -36,7 +36,7 @@ func (r *Keyring) refresh(ctx context.Context) error {
 	return err
 }
 
-// read loads the ring's record and verifies all of it.
+// read loads the ring's record and verifies all of it. What it returns may be used.
 func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 	c := r.core()
 	// What was live before the store was asked is what it must not fall behind.
@@ -45,6 +45,20 @@ func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 		return nil, nil, ErrClosed
 	}
 	asked := time.Now()
+	rec, data, err := r.readAbove(ctx, floor)
+	if err == nil && rec.Revision > floor.record.Revision {
+		rec, data, err = c.anchor.settle(ctx, rec, data, func() (*record, []byte, error) { return r.readAbove(ctx, floor) })
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r.confirmed(asked)
+	return rec, data, nil
+}
+
+// readAbove is one look at the store.
+func (r *Keyring) readAbove(ctx context.Context, floor *snapshot) (*record, []byte, error) {
+	c := r.core()
 	c.counts.reads.Add(1)
 	rec, data, err := load(ctx, guarded{c.store, &c.gate}, r.name, c.timeout)
 	if err != nil {
@@ -65,7 +79,6 @@ func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 	case rec.Revision == have && !bytes.Equal(data, floor.data):
 		return nil, nil, fmt.Errorf("%w: the store has another revision %d than this process has seen; was a backup restored and rotated?", ErrRollback, have)
 	}
-	r.confirmed(asked)
 	return rec, data, nil
 }
 

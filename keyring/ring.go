@@ -42,6 +42,7 @@ type core struct {
 	macKey hidden
 
 	gate    gate // calls to the store
+	anchor  *anchorage
 	counts  counts
 	bg      background
 	unknown limiter // refreshes for unknown key ids
