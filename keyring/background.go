@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -117,9 +118,20 @@ func (r *Keyring) look() {
 	b.mu.Unlock()
 
 	busy, err := r.lookOnce(b.ctx)
+	looked := busy // or all keys have expired meanwhile
 
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	failures := b.failures
+	defer func() {
+		b.mu.Unlock()
+		switch {
+		case b.ctx.Err() != nil:
+		case err != nil && failures == 0:
+			r.teller().tell(slog.LevelWarn, EventRefreshFailed, errorAttr(err))
+		case looked && err == nil && failures > 0:
+			r.teller().tell(slog.LevelInfo, EventRefreshRecovered, slog.Int("failures", failures))
+		}
+	}()
 	b.running = false
 	switch {
 	case b.ctx.Err() != nil:
@@ -217,6 +229,7 @@ func (r *Keyring) lookOnce(ctx context.Context) (busy bool, err error) {
 			c.counts.refused.Add(1)
 			e.cell.refusals.ended(false, err)
 			e.cell.evict()
+			r.teller().tell(slog.LevelError, EventKeyRefused, keyAttrs(e.keyRecord, errorAttr(err))...)
 		}
 	}
 	return true, failed
@@ -226,8 +239,14 @@ func (r *Keyring) lookOnce(ctx context.Context) (busy bool, err error) {
 func (r *Keyring) expire() {
 	c := r.core()
 	b := &c.bg
+	var gone []*keyRecord
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer func() {
+		b.mu.Unlock()
+		for _, k := range gone {
+			r.teller().tell(slog.LevelWarn, EventKeyExpired, keyAttrs(k)...)
+		}
+	}()
 	b.expiry.set = false
 	s := r.live.Load()
 	if b.ctx.Err() != nil || s == nil {
@@ -243,6 +262,7 @@ func (r *Keyring) expire() {
 		at, expired := e.cell.expire(now, b.recordAt, limit)
 		if expired {
 			c.counts.expired.Add(1)
+			gone = append(gone, e.keyRecord)
 		}
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at

@@ -71,19 +71,19 @@ func (b *breaker) allow() error {
 func (b *breaker) spaced() bool { return b.failures > 0 && b.spent >= retryBudget }
 
 // ended notes how a call ended: with an answer, with a failure, or (neither) by
-// its caller's leave.
-func (b *breaker) ended(answered bool, failure error) {
+// its caller's leave. It reports whether that opened or closed the breaker.
+func (b *breaker) ended(answered bool, failure error) (opened, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.probing = false
 	now := time.Now()
+	was := b.spaced()
 	switch {
 	case answered:
 		if b.failures > 0 {
 			b.failures, b.answered = 0, now
 		}
 	case failure != nil:
-		was := b.spaced()
 		if b.failures == 0 {
 			b.regain(now)
 		}
@@ -102,6 +102,7 @@ func (b *breaker) ended(answered bool, failure error) {
 			}
 		}
 	}
+	return !was && b.spaced(), was && !b.spaced()
 }
 
 // regain brings the budget up to date at the end of a time of answers.

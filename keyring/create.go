@@ -89,7 +89,7 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	}
 	filled := open.filled()
 	timeout := filled.CallTimeout
-	keks, err := newKEKs(kms, &filled)
+	keks, err := newKEKs(name, kms, &filled)
 	if err != nil {
 		return nil, err
 	}

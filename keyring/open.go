@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/structseal/structseal/kmsprovider"
@@ -22,7 +23,11 @@ import (
 // OpenOptions.Anchor, which may also be ErrUnavailable, ErrInsecure; the provider's;
 // ctx's own.
 func Open(ctx context.Context, name string, store Store, kms kmsprovider.Provider, pin Pin, opts *OpenOptions) (*Keyring, error) {
-	r, err := open(ctx, name, store, kms, pin, opts.filled())
+	filled := opts.filled()
+	r, err := open(ctx, name, store, kms, pin, filled)
+	if suspicious(err) {
+		teller{filled.Logger, name}.tell(slog.LevelError, EventTampered, errorAttr(err))
+	}
 	return r, ringError(name, err)
 }
 
@@ -36,7 +41,7 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 	if store == nil {
 		return nil, errNoStore
 	}
-	keks, err := newKEKs(kms, &opts)
+	keks, err := newKEKs(name, kms, &opts)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/structseal/structseal/kmsprovider"
@@ -77,6 +78,11 @@ type OpenOptions struct {
 	// an older record is noticed by a program that has just started, too. Default:
 	// none.
 	Anchor Anchor
+
+	// Logger is told what happens to the ring; see EventKeyPromoted and the other
+	// events. It is called by whoever meets the event, also in the background.
+	// Default: none.
+	Logger *slog.Logger
 
 	// Rotation is what Maintain goes by.
 	Rotation RotatePolicy

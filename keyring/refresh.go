@@ -37,7 +37,8 @@ func (r *Keyring) refresh(ctx context.Context) error {
 }
 
 // read loads the ring's record and verifies all of it. What it returns may be used.
-func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
+func (r *Keyring) read(ctx context.Context) (rec *record, data []byte, err error) {
+	defer func() { r.tellRead(err) }()
 	c := r.core()
 	// What was live before the store was asked is what it must not fall behind.
 	floor := r.live.Load()
@@ -45,7 +46,7 @@ func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 		return nil, nil, ErrClosed
 	}
 	asked := time.Now()
-	rec, data, err := r.readAbove(ctx, floor)
+	rec, data, err = r.readAbove(ctx, floor)
 	if err == nil && rec.Revision > floor.record.Revision {
 		rec, data, err = c.anchor.settle(ctx, rec, data, func() (*record, []byte, error) { return r.readAbove(ctx, floor) })
 	}
@@ -135,20 +136,28 @@ func load(ctx context.Context, store Store, name string, timeout time.Duration) 
 // adopt makes a verified record the live one, unless a newer one is, and
 // returns what is live then.
 func (r *Keyring) adopt(rec *record, data []byte) (*snapshot, error) {
+	old, next, err := r.adoptLocked(rec, data)
+	if err == nil && next != old {
+		r.teller().tellChanges(old, next)
+	}
+	return next, err
+}
+
+func (r *Keyring) adoptLocked(rec *record, data []byte) (old, next *snapshot, err error) {
 	c := r.core()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, ErrClosed
+		return nil, nil, ErrClosed
 	}
-	old := r.live.Load()
+	old = r.live.Load()
 	if old != nil && rec.Revision <= old.record.Revision {
-		return old, nil
+		return old, old, nil
 	}
-	next := newSnapshot(rec, data, old)
+	next = newSnapshot(rec, data, old)
 	r.live.Store(next)
 	old.dropUnless(next)
-	return next, nil
+	return old, next, nil
 }
 
 // limiter lets one refresh run at a time, unknownBurst at once, and then one per
