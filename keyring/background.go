@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -117,9 +118,20 @@ func (r *Keyring) look() {
 	b.mu.Unlock()
 
 	busy, err := r.lookOnce(b.ctx)
+	looked := busy // or all keys have expired meanwhile
 
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	failures := b.failures
+	defer func() {
+		b.mu.Unlock()
+		switch {
+		case b.ctx.Err() != nil:
+		case err != nil && failures == 0:
+			r.teller().tell(slog.LevelWarn, EventRefreshFailed, errorAttr(err))
+		case looked && err == nil && failures > 0:
+			r.teller().tell(slog.LevelInfo, EventRefreshRecovered, slog.Int("failures", failures))
+		}
+	}()
 	b.running = false
 	switch {
 	case b.ctx.Err() != nil:
@@ -188,22 +200,36 @@ func (r *Keyring) lookOnce(ctx context.Context) (busy bool, err error) {
 		if e.cell == nil || !waiting[e.cell] || !e.cell.warm() {
 			continue
 		}
-		start := time.Now()
-		secret, err := c.keks.Load().unwrap(ctx, r.name, e.keyRecord)
-		clear(secret)
+		keks := *c.keks.Load()
+		// In the key's flight: somebody may be asking for it already, because it
+		// was wiped meanwhile.
+		err := e.flight.do(ctx, c.patience(), func(ctx context.Context) error {
+			start := time.Now()
+			secret, err := keks.unwrap(ctx, r.name, e.keyRecord)
+			clear(secret)
+			if err == nil {
+				e.cell.confirm(start)
+			}
+			return err
+		})
 		switch {
 		case err == nil:
-			e.cell.confirm(start)
 		case ctx.Err() != nil:
 			return true, err
 		case errors.Is(err, ErrUnavailable):
-			failed = err
+			if failed = err; len(keks) == 1 {
+				// It won't answer for the other keys either: a service that
+				// throttles isn't asked for each of them. The order is random,
+				// so each has its turn.
+				return true, failed
+			}
 		default:
 			// The KMS was asked and refuses, or answers with another key: that
 			// is what revoking looks like.
 			c.counts.refused.Add(1)
 			e.cell.refusals.ended(false, err)
 			e.cell.evict()
+			r.teller().tell(slog.LevelError, EventKeyRefused, keyAttrs(e.keyRecord, errorAttr(err))...)
 		}
 	}
 	return true, failed
@@ -213,8 +239,14 @@ func (r *Keyring) lookOnce(ctx context.Context) (busy bool, err error) {
 func (r *Keyring) expire() {
 	c := r.core()
 	b := &c.bg
+	var gone []*keyRecord
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer func() {
+		b.mu.Unlock()
+		for _, k := range gone {
+			r.teller().tell(slog.LevelWarn, EventKeyExpired, keyAttrs(k)...)
+		}
+	}()
 	b.expiry.set = false
 	s := r.live.Load()
 	if b.ctx.Err() != nil || s == nil {
@@ -230,6 +262,7 @@ func (r *Keyring) expire() {
 		at, expired := e.cell.expire(now, b.recordAt, limit)
 		if expired {
 			c.counts.expired.Add(1)
+			gone = append(gone, e.keyRecord)
 		}
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at

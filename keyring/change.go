@@ -70,6 +70,11 @@ func (r *Keyring) change(ctx context.Context, actor string, fn func(d *draft) er
 		}
 		err = c.swap(ctx, rec.Revision, r.name, Record{Revision: signed.Revision, Data: tried})
 		if err == nil {
+			// Stored and not yet used; an error here is as one of the store's:
+			// the same call again finds what it wrote.
+			if err := c.anchor.raise(ctx, r.name, signed.Revision, tried); err != nil {
+				return nil, err
+			}
 			return r.adopt(signed, tried)
 		}
 		if !errors.Is(err, ErrConflict) {

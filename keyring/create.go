@@ -30,8 +30,8 @@ type CreateOptions struct {
 // never overwrites.
 //
 // Errors: ErrName; ErrExists; ErrSuite; ErrRewrap; ErrKeyCheck; ErrUnavailable;
-// the provider's; ctx's own. After ErrUnavailable from the store the ring may
-// exist nevertheless.
+// ErrRollback for a ring that OpenOptions.Anchor knows; the provider's; ctx's own.
+// After ErrUnavailable from the store or the anchor the ring may exist nevertheless.
 func Create(ctx context.Context, name string, store Store, kms kmsprovider.Provider, opts *CreateOptions) (*Keyring, Pin, error) {
 	suite := crypto.Default
 	if opts != nil && opts.Suite != 0 {
@@ -89,7 +89,7 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	}
 	filled := open.filled()
 	timeout := filled.CallTimeout
-	keks, err := newKEKs(kms, &filled)
+	keks, err := newKEKs(name, kms, &filled)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +103,10 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 		return nil, err
 	}
 
+	anchor := newAnchorage(&filled)
+	if err := anchor.vacant(ctx, name); err != nil {
+		return nil, err
+	}
 	d := &draft{body: body{Format: recordFormat, Name: name, Revision: 1, Clock: 1, KEKs: keks.ids(), History: history{Entries: []historyEntry{}}}}
 	if opts != nil {
 		d.actor = opts.Actor
@@ -143,6 +147,9 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	}
 	if err != nil {
 		return nil, storeError(err)
+	}
+	if err := anchor.raise(ctx, name, rec.Revision, data); err != nil {
+		return nil, err
 	}
 	r := newKeyring(rec, data, store, keks, append([]byte(nil), macKey()...), filled, asked)
 	for i := range material {

@@ -77,14 +77,17 @@ func (s *FileStore) checkDir() error {
 	if !fi.IsDir() {
 		return fmt.Errorf("file store: %s: %w: not a directory", s.dir, ErrInsecure)
 	}
-	return private(s.dir, fi, "700")
+	if err := private(s.dir, fi, "700"); err != nil {
+		return fmt.Errorf("file store: %w", err)
+	}
+	return nil
 }
 
 // private refuses what group or others may use. Windows has no such bits: there
 // the directory's access list decides.
 func private(path string, fi fs.FileInfo, want string) error {
 	if runtime.GOOS != "windows" && fi.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("file store: %s: %w: mode %#o; run chmod %s and find out who changed it", path, ErrInsecure, fi.Mode().Perm(), want)
+		return fmt.Errorf("%s: %w: mode %#o; run chmod %s and find out who changed it", path, ErrInsecure, fi.Mode().Perm(), want)
 	}
 	return nil
 }
@@ -160,7 +163,7 @@ func (f slot) read() (Record, error) {
 		return Record{}, fmt.Errorf("file store: %w", err)
 	}
 	if err := private(path, fi, "600"); err != nil {
-		return Record{}, err
+		return Record{}, fmt.Errorf("file store: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, f.max+100))
 	if err != nil {
@@ -207,7 +210,7 @@ func (s *FileStore) CompareAndSwap(ctx context.Context, name string, old uint64,
 func (f slot) swap(ctx context.Context, old uint64, next Record) error {
 	unlock, err := lockFile(ctx, f.lock)
 	if err != nil {
-		return err
+		return fmt.Errorf("file store: %w", err)
 	}
 	defer unlock()
 	fileStoreHook("locked")
@@ -233,48 +236,56 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 		if err == nil {
 			err = context.DeadlineExceeded
 		}
-		return nil, fmt.Errorf("file store: %s: %w: waiting for another writer: %w", path, ErrUnavailable, err)
+		return nil, fmt.Errorf("%s: %w: waiting for another writer: %w", path, ErrUnavailable, err)
 	}
 	return func() { l.Close() }, nil
 }
 
-// write replaces the file. The caller holds the lock, so the name of the
-// temporary file can be fixed: what an earlier writer left is removed here.
-func (f slot) write(next Record) (err error) {
-	if err := os.Remove(f.tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// write replaces the file. The caller holds the lock.
+func (f slot) write(next Record) error {
+	return replaceFile(f.path, f.tmp, f.sync, fileStoreHook, fmt.Appendf(nil, "%s%d\n", f.magic, next.Revision), next.Data)
+}
+
+// replaceFile replaces a file, or makes it, by way of tmp, and calls sync for its
+// directory: a crash at any point leaves the old one or the new one. It tells hook
+// its steps. The caller holds a lock, so the name of the temporary file can be fixed:
+// what an earlier writer left is removed here.
+func replaceFile(path, tmp string, sync func() error, hook func(step string), parts ...[]byte) (err error) {
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	file, err := os.OpenFile(f.tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			file.Close()
-			os.Remove(f.tmp)
+			os.Remove(tmp)
 		}
 	}()
-	fileStoreHook("created")
-	if _, err = fmt.Fprintf(file, "%s%d\n", f.magic, next.Revision); err != nil {
-		return err
+	hook("created")
+	for i, part := range parts {
+		if i > 0 {
+			hook("half written")
+		}
+		if _, err = file.Write(part); err != nil {
+			return err
+		}
 	}
-	fileStoreHook("half written")
-	if _, err = file.Write(next.Data); err != nil {
-		return err
-	}
-	fileStoreHook("written")
+	hook("written")
 	if err = file.Sync(); err != nil {
 		return err
 	}
-	fileStoreHook("synced")
+	hook("synced")
 	if err = file.Close(); err != nil {
 		return err
 	}
-	if err = os.Rename(f.tmp, f.path); err != nil {
+	if err = os.Rename(tmp, path); err != nil {
 		return err
 	}
-	fileStoreHook("renamed")
-	err = f.sync()
-	fileStoreHook("directory synced")
+	hook("renamed")
+	err = sync()
+	hook("directory synced")
 	return err
 }

@@ -55,7 +55,10 @@ func checkInner(dir string) (bool, error) {
 	case !fi.IsDir():
 		return false, fmt.Errorf("file store: %s: %w: not a directory", dir, ErrInsecure)
 	}
-	return true, private(dir, fi, "700")
+	if err := private(dir, fi, "700"); err != nil {
+		return true, fmt.Errorf("file store: %w", err)
+	}
+	return true, nil
 }
 
 // LoadSubjects implements [SubjectStore]. What it returns is durable.

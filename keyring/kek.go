@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -21,15 +22,16 @@ type kek struct {
 
 	gate    gate
 	breaker breaker
+	events  teller
 
 	wraps, unwraps, errors, wrong atomic.Uint64
 }
 
-func newKEK(kms kmsprovider.Provider, timeout time.Duration) (*kek, error) {
+func newKEK(kms kmsprovider.Provider, timeout time.Duration, events teller) (*kek, error) {
 	if kms == nil {
 		return nil, errors.New("no kms provider given; see package localkms for one that needs no service")
 	}
-	e := &kek{kms: kms, id: kms.ID(), timeout: timeout}
+	e := &kek{kms: kms, id: kms.ID(), timeout: timeout, events: events}
 	if !validKEK(e.id) {
 		return nil, fmt.Errorf("%T has an invalid ID; see kmsprovider.Provider", kms)
 	}
@@ -56,20 +58,30 @@ func (e *kek) call(ctx context.Context, what string, fn func(context.Context) ([
 	out, err := guard(callCtx, &e.gate, fn, func(late []byte) { clear(late) })
 	switch {
 	case err == nil:
-		e.breaker.ended(true, nil)
+		e.ended(true, nil)
 	case ctx.Err() != nil && callCtx.Err() != context.DeadlineExceeded:
-		e.breaker.ended(false, nil) // the caller left: no word about the KMS
+		e.ended(false, nil) // the caller left: no word about the KMS
 	case kmsprovider.Retryable(err) || errors.Is(err, ErrUnavailable):
 		e.errors.Add(1)
-		e.breaker.ended(false, err)
+		e.ended(false, err)
 	default:
 		e.errors.Add(1)
-		e.breaker.ended(true, nil) // a refusal is an answer
+		e.ended(true, nil) // a refusal is an answer
 	}
 	if err != nil {
 		return nil, kmsError(what, e.id, err)
 	}
 	return out, nil
+}
+
+// ended tells the breaker how a call ended, and the log what that does to it.
+func (e *kek) ended(answered bool, failure error) {
+	switch opened, closed := e.breaker.ended(answered, failure); {
+	case opened:
+		e.events.tell(slog.LevelWarn, EventCircuitOpened, slog.String("kek", e.id), errorAttr(failure))
+	case closed:
+		e.events.tell(slog.LevelInfo, EventCircuitClosed, slog.String("kek", e.id))
+	}
 }
 
 // wrap encrypts secret for k, opens the result again and compares, so that no

@@ -14,10 +14,10 @@ import (
 // preference. The slice is never changed.
 type keks []*kek
 
-func newKEKs(first kmsprovider.Provider, opts *OpenOptions) (keks, error) {
+func newKEKs(name string, first kmsprovider.Provider, opts *OpenOptions) (keks, error) {
 	var out keks
 	for _, kms := range append([]kmsprovider.Provider{first}, opts.Also...) {
-		e, err := newKEK(kms, opts.CallTimeout)
+		e, err := newKEK(kms, opts.CallTimeout, teller{opts.Logger, name})
 		if err != nil {
 			return nil, err
 		}

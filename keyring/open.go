@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/structseal/structseal/kmsprovider"
@@ -18,10 +19,15 @@ import (
 // unwrapped when it is first used.
 //
 // Errors: ErrName; ErrNoPin; ErrNotFound; ErrUnavailable; ErrFormat, ErrCorrupt,
-// ErrTampered; ErrPinMismatch; ErrWrongKEK; ErrKeyCheck; the provider's; ctx's
-// own.
+// ErrTampered; ErrPinMismatch; ErrWrongKEK; ErrKeyCheck; ErrRollback by
+// OpenOptions.Anchor, which may also be ErrUnavailable, ErrInsecure; the provider's;
+// ctx's own.
 func Open(ctx context.Context, name string, store Store, kms kmsprovider.Provider, pin Pin, opts *OpenOptions) (*Keyring, error) {
-	r, err := open(ctx, name, store, kms, pin, opts.filled())
+	filled := opts.filled()
+	r, err := open(ctx, name, store, kms, pin, filled)
+	if suspicious(err) {
+		teller{filled.Logger, name}.tell(slog.LevelError, EventTampered, errorAttr(err))
+	}
 	return r, ringError(name, err)
 }
 
@@ -35,7 +41,7 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 	if store == nil {
 		return nil, errNoStore
 	}
-	keks, err := newKEKs(kms, &opts)
+	keks, err := newKEKs(name, kms, &opts)
 	if err != nil {
 		return nil, err
 	}
@@ -57,12 +63,26 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 		clear(macKey)
 		return nil, err
 	}
+	rec, data, err = newAnchorage(&opts).settle(ctx, rec, data, func() (*record, []byte, error) {
+		rec, data, err := load(ctx, store, name, opts.CallTimeout)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !pin.accepts(rec.primary(MAC).Check) || rec.primary(MAC).Check != mac.Check {
+			return nil, nil, pinMismatch()
+		}
+		return rec, data, rec.verify(hide(macKey))
+	})
+	if err != nil {
+		clear(macKey)
+		return nil, err
+	}
 	return newKeyring(rec, data, store, keks, macKey, opts, asked), nil
 }
 
 // newKeyring makes the open ring of a verified record. It keeps macKey.
 func newKeyring(rec *record, data []byte, store Store, keks keks, macKey []byte, opts OpenOptions, asked time.Time) *Keyring {
-	c := &core{store: store, timeout: opts.CallTimeout, opts: opts, macKey: hide(macKey)}
+	c := &core{store: store, timeout: opts.CallTimeout, opts: opts, macKey: hide(macKey), anchor: newAnchorage(&opts)}
 	c.keks.Store(&keks)
 	c.bg.ctx, c.bg.stop = context.WithCancel(context.Background())
 	c.bg.recordAt = asked

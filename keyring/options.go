@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/structseal/structseal/kmsprovider"
@@ -72,6 +73,16 @@ type OpenOptions struct {
 	// BackupRetention is how long backups of the ring's store are kept: what a
 	// Certificate says about when the keys are gone for good. Default: unknown.
 	BackupRetention time.Duration
+
+	// Anchor remembers the ring's highest revision outside of its store, so that
+	// an older record is noticed by a program that has just started, too. Default:
+	// none.
+	Anchor Anchor
+
+	// Logger is told what happens to the ring; see EventKeyPromoted and the other
+	// events. It is called by whoever meets the event, also in the background.
+	// Default: none.
+	Logger *slog.Logger
 
 	// Rotation is what Maintain goes by.
 	Rotation RotatePolicy

@@ -20,11 +20,12 @@ import (
 
 // The test binary starts itself as a child that rotates a ring in a file store.
 const (
-	childDir   = "STRUCTSEAL_TEST_DIR"   // holds app.kek and keys/
-	childPin   = "STRUCTSEAL_TEST_PIN"   //
-	childCount = "STRUCTSEAL_TEST_COUNT" // rotations to do; 0 for ever
-	childStep  = "STRUCTSEAL_TEST_STEP"  // step of the file store's write to die at
-	childAt    = "STRUCTSEAL_TEST_AT"    // ... when it comes for the nth time
+	childDir    = "STRUCTSEAL_TEST_DIR"    // holds app.kek and keys/
+	childPin    = "STRUCTSEAL_TEST_PIN"    //
+	childCount  = "STRUCTSEAL_TEST_COUNT"  // rotations to do; 0 for ever
+	childAnchor = "STRUCTSEAL_TEST_ANCHOR" // file of an anchor, whose steps are meant then
+	childStep   = "STRUCTSEAL_TEST_STEP"   // step of the file store's write to die at
+	childAt     = "STRUCTSEAL_TEST_AT"     // ... when it comes for the nth time
 )
 
 func TestMain(m *testing.M) {
@@ -44,8 +45,17 @@ func child(dir string) error {
 	defer cancel()
 	count, _ := strconv.Atoi(os.Getenv(childCount))
 	at, _ := strconv.Atoi(os.Getenv(childAt))
+	var opts OpenOptions
+	hook := &fileStoreHook
+	if path := os.Getenv(childAnchor); path != "" {
+		anchor, err := NewFileAnchor(path)
+		if err != nil {
+			return err
+		}
+		opts.Anchor, hook = anchor, &fileAnchorHook
+	}
 	if step := os.Getenv(childStep); step != "" {
-		fileStoreHook = func(s string) {
+		*hook = func(s string) {
 			if s != step {
 				return
 			}
@@ -68,7 +78,7 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
-	ring, err := Open(ctx, "app", store, kms, pin, nil)
+	ring, err := Open(ctx, "app", store, kms, pin, &opts)
 	if err != nil {
 		return err
 	}

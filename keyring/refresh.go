@@ -36,8 +36,9 @@ func (r *Keyring) refresh(ctx context.Context) error {
 	return err
 }
 
-// read loads the ring's record and verifies all of it.
-func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
+// read loads the ring's record and verifies all of it. What it returns may be used.
+func (r *Keyring) read(ctx context.Context) (rec *record, data []byte, err error) {
+	defer func() { r.tellRead(err) }()
 	c := r.core()
 	// What was live before the store was asked is what it must not fall behind.
 	floor := r.live.Load()
@@ -45,6 +46,20 @@ func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 		return nil, nil, ErrClosed
 	}
 	asked := time.Now()
+	rec, data, err = r.readAbove(ctx, floor)
+	if err == nil && rec.Revision > floor.record.Revision {
+		rec, data, err = c.anchor.settle(ctx, rec, data, func() (*record, []byte, error) { return r.readAbove(ctx, floor) })
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r.confirmed(asked)
+	return rec, data, nil
+}
+
+// readAbove is one look at the store.
+func (r *Keyring) readAbove(ctx context.Context, floor *snapshot) (*record, []byte, error) {
+	c := r.core()
 	c.counts.reads.Add(1)
 	rec, data, err := load(ctx, guarded{c.store, &c.gate}, r.name, c.timeout)
 	if err != nil {
@@ -65,7 +80,6 @@ func (r *Keyring) read(ctx context.Context) (*record, []byte, error) {
 	case rec.Revision == have && !bytes.Equal(data, floor.data):
 		return nil, nil, fmt.Errorf("%w: the store has another revision %d than this process has seen; was a backup restored and rotated?", ErrRollback, have)
 	}
-	r.confirmed(asked)
 	return rec, data, nil
 }
 
@@ -122,20 +136,28 @@ func load(ctx context.Context, store Store, name string, timeout time.Duration) 
 // adopt makes a verified record the live one, unless a newer one is, and
 // returns what is live then.
 func (r *Keyring) adopt(rec *record, data []byte) (*snapshot, error) {
+	old, next, err := r.adoptLocked(rec, data)
+	if err == nil && next != old {
+		r.teller().tellChanges(old, next)
+	}
+	return next, err
+}
+
+func (r *Keyring) adoptLocked(rec *record, data []byte) (old, next *snapshot, err error) {
 	c := r.core()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, ErrClosed
+		return nil, nil, ErrClosed
 	}
-	old := r.live.Load()
+	old = r.live.Load()
 	if old != nil && rec.Revision <= old.record.Revision {
-		return old, nil
+		return old, old, nil
 	}
-	next := newSnapshot(rec, data, old)
+	next = newSnapshot(rec, data, old)
 	r.live.Store(next)
 	old.dropUnless(next)
-	return next, nil
+	return old, next, nil
 }
 
 // limiter lets one refresh run at a time, unknownBurst at once, and then one per

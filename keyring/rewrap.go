@@ -298,7 +298,7 @@ func (r *Keyring) AddKEK(ctx context.Context, kms kmsprovider.Provider, opts *Ch
 
 func (r *Keyring) addKEK(ctx context.Context, kms kmsprovider.Provider, opts *ChangeOptions) error {
 	c := r.core()
-	e, err := newKEK(kms, c.timeout)
+	e, err := newKEK(kms, c.timeout, r.teller())
 	if err != nil {
 		return err
 	}

@@ -42,9 +42,11 @@ type core struct {
 	macKey hidden
 
 	gate    gate // calls to the store
+	anchor  *anchorage
 	counts  counts
 	bg      background
-	unknown limiter // refreshes for unknown key ids
+	unknown limiter     // refreshes for unknown key ids
+	suspect atomic.Bool // the last record read was bad
 
 	subjects *subjects
 }
@@ -201,6 +203,7 @@ func (r *Keyring) fill(ctx context.Context, find func(*snapshot) (*entry, error)
 					e.refusals.ended(false, nil) // each KMS has a breaker of its own
 				} else {
 					e.refusals.ended(false, err)
+					r.teller().tell(slog.LevelError, EventKeyRefused, keyAttrs(e.keyRecord, errorAttr(err))...)
 				}
 				return err
 			}
