@@ -62,7 +62,8 @@ func warmSubjects[T any](ctx context.Context, ring *keyring.Keyring, op string, 
 	if ring == nil || len(vs) < 2 {
 		return
 	}
-	var list []keyring.Subject
+	list := make([]keyring.Subject, 0, len(vs))
+	var text []byte
 	for i := range vs {
 		v := reflect.ValueOf(&vs[i]).Elem()
 		for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
@@ -84,7 +85,7 @@ func warmSubjects[T any](ctx context.Context, ring *keyring.Keyring, op string, 
 			v = fresh
 		}
 		b := p.subject
-		text, err := appendBind(nil, b.kind, b.typ, unsafe.Add(v.Addr().UnsafePointer(), b.offset))
+		text, err = appendBind(text[:0], b.kind, b.typ, unsafe.Add(v.Addr().UnsafePointer(), b.offset))
 		if err == nil {
 			list = append(list, keyring.Subject{Kind: b.subjectKind, ID: string(text)})
 		}

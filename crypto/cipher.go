@@ -19,20 +19,25 @@ type cipherState struct {
 }
 
 func newCipherState(suite Suite, id uint32, secret []byte) (*cipherState, error) {
+	if suite == Default {
+		// In one piece of memory: programs hold a key for each subject.
+		c := new(struct {
+			cipherState
+			x xaes
+		})
+		c.cipherState = cipherState{id: id, suite: suite, xaes: &c.x}
+		return &c.cipherState, c.x.init(secret)
+	}
 	c := &cipherState{id: id, suite: suite}
 	var err error
 	switch suite {
-	case Default:
-		c.xaes, err = newXAES(secret)
 	case Compact:
-		c.gcm, err = newGCM(secret)
+		c.gcm = new(gcm)
+		err = c.gcm.init(secret)
 	case Deterministic:
 		c.siv, err = newSIV(secret)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, err
 }
 
 func (c *cipherState) wipe() {
@@ -51,21 +56,21 @@ type gcm struct {
 	makesNonces bool // NewGCMWithRandomNonce: the only one FIPS-only mode has
 }
 
-func newGCM(key []byte) (*gcm, error) {
+func (g *gcm) init(key []byte) error {
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, fmt.Errorf("crypto: %w", err)
+		return fmt.Errorf("crypto: %w", err)
 	}
-	g := &gcm{makesNonces: fips140.Enforced()}
+	g.makesNonces = fips140.Enforced()
 	if g.makesNonces {
 		g.aead, err = cipher.NewGCMWithRandomNonce(block)
 	} else {
 		g.aead, err = cipher.NewGCM(block)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("crypto: %w", err)
+		return fmt.Errorf("crypto: %w", err)
 	}
-	return g, nil
+	return nil
 }
 
 // seal encrypts buf[at+nonceSize:] in place. buf has room for the tag behind

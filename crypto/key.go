@@ -30,15 +30,15 @@ type Key struct {
 type keyState struct {
 	id    uint32
 	suite Suite
-	check [CheckSize]byte
 
 	// live is what seals and opens; Wipe sets it to nil. One load per call.
 	live atomic.Pointer[cipherState]
 
 	mu     sync.Mutex
-	secret []byte // guarded by mu
+	secret []byte   // guarded by mu; in bytes
+	bytes  [64]byte // of any suite
 
-	meter meter
+	meter *meter // of Compact
 }
 
 // CheckSize is the length of a key check value in bytes.
@@ -68,11 +68,11 @@ func NewKey(suite Suite, id uint32, secret []byte) (*Key, error) {
 		return nil, err
 	}
 	st := &keyState{id: id, suite: suite}
-	if st.check, err = Check(suite.String(), secret); err != nil {
-		return nil, err
+	st.secret = append(st.bytes[:0], secret...)
+	if suite == Compact {
+		st.meter = new(meter)
+		st.meter.allowed.Store(CompactMessages)
 	}
-	st.secret = append([]byte(nil), secret...)
-	st.meter.allowed.Store(CompactMessages)
 	st.live.Store(live)
 	return &Key{state: func() *keyState { return st }}, nil
 }
@@ -115,12 +115,20 @@ func (k *Key) Suite() Suite {
 	return 0
 }
 
-// Check returns the key check value: [Check] for the suite's name.
-func (k *Key) Check() [CheckSize]byte {
-	if st := k.load(); st != nil {
-		return st.check
+// Check returns the key check value: [Check] for the suite's name. A key that was
+// wiped has none, and it is zero.
+func (k *Key) Check() (c [CheckSize]byte) {
+	st := k.load()
+	if st == nil {
+		return c
 	}
-	return [CheckSize]byte{}
+	// Not when the key is made: most keys, those of subjects, are never asked.
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.secret != nil {
+		c, _ = Check(st.suite.String(), st.secret) // long enough for any mode
+	}
+	return c
 }
 
 // Wipe clears the key and drops all subkeys derived from it. Calls under way

@@ -205,7 +205,7 @@ func TestWipe(t *testing.T) {
 		case Default:
 			x := live.xaes
 			left = append(left, x.k1[:]...)
-			if x.writing.Load() != nil || x.reads.slots.Load() != nil || x.block != nil {
+			if x.writing.Load() != nil || x.reads.first.Load() != nil || x.reads.slots.Load() != nil || x.block != nil {
 				t.Error("subkeys or the key schedule are still held")
 			}
 		case Deterministic:
@@ -214,8 +214,8 @@ func TestWipe(t *testing.T) {
 		if !bytes.Equal(left, make([]byte, len(left))) {
 			t.Errorf("key bytes are left: %x", left)
 		}
-		if k.ID() != 0x01020304 || k.Check() == [CheckSize]byte{} {
-			t.Error("a wiped key forgot its name")
+		if k.ID() != 0x01020304 || k.Check() != [CheckSize]byte{} {
+			t.Error("a wiped key forgot its id, or knows its bytes")
 		}
 	})
 }
@@ -274,7 +274,8 @@ func TestWipeRaces(t *testing.T) {
 
 // A derivation under way in a wiped key fails; it doesn't use cleared bytes.
 func TestDeriveAfterWipe(t *testing.T) {
-	x, err := newXAES(testSecret(Default))
+	x := new(xaes)
+	err := x.init(testSecret(Default))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +427,8 @@ func TestNoAllocations(t *testing.T) {
 
 // The cache finds a subkey by its whole salt and grows no further than stated.
 func TestSubkeyCache(t *testing.T) {
-	x, err := newXAES(testSecret(Default))
+	x := new(xaes)
+	err := x.init(testSecret(Default))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,8 +457,13 @@ func TestSubkeyCache(t *testing.T) {
 	if n := len(*x.reads.slots.Load()); n != subkeyCacheMax {
 		t.Errorf("%d slots", n)
 	}
-	fresh, _ := newXAES(testSecret(Default))
+	fresh := new(xaes)
+	fresh.init(testSecret(Default))
 	fresh.reading(&salts[0])
+	if fresh.reads.slots.Load() != nil {
+		t.Error("a key that reads with one salt has slots")
+	}
+	fresh.reading(&salts[1])
 	if n := len(*fresh.reads.slots.Load()); n != subkeyCacheMin {
 		t.Errorf("%d slots at first", n)
 	}

@@ -44,7 +44,8 @@ type packageXAES struct {
 }
 
 func newPackageXAES(tb testing.TB, key []byte) packageXAES {
-	x, err := newXAES(key)
+	x := new(xaes)
+	err := x.init(key)
 	if err != nil {
 		tb.Fatal(err)
 	}

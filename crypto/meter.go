@@ -107,7 +107,7 @@ func (k *Key) Settle() (unused uint64) {
 	if st == nil || st.suite != Compact {
 		return 0
 	}
-	m := &st.meter
+	m := st.meter
 	if m.settled.Swap(true) {
 		return 0
 	}

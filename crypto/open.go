@@ -111,5 +111,5 @@ func (c *cipherState) gcmOf(ciphertext []byte) (g *gcm, start, skip int, err err
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	return sub.gcm, prefixSize + saltSize, commitSize, nil
+	return &sub.gcm, prefixSize + saltSize, commitSize, nil
 }

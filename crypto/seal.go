@@ -49,7 +49,7 @@ func (r *sealing) seal(dst, plaintext, context []byte) ([]byte, error) {
 		putPrefix(frame, c.id)
 		copy(frame[prefixSize:], w.salt[:])
 		copy(frame[at+nonceSize:], zeros[:])
-		nonce := r.nonceFor(w.gcm)
+		nonce := r.nonceFor(&w.gcm)
 		r.want--
 		return w.seal(buf, start+at, nonce, context), nil
 	case Compact:

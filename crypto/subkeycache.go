@@ -21,6 +21,7 @@ const (
 // spread evenly; an attacker who picks colliding salts only makes reads derive
 // again.
 type subkeyCache struct {
+	first atomic.Pointer[subkey] // all that most keys of subjects ever read with
 	slots atomic.Pointer[[]atomic.Pointer[subkey]]
 }
 
@@ -29,6 +30,9 @@ func slotOf(slots []atomic.Pointer[subkey], salt *[saltSize]byte) *atomic.Pointe
 }
 
 func (c *subkeyCache) get(salt *[saltSize]byte) *subkey {
+	if s := c.first.Load(); s != nil && s.salt == *salt {
+		return s
+	}
 	slots := c.slots.Load()
 	if slots == nil {
 		return nil
@@ -41,6 +45,9 @@ func (c *subkeyCache) get(salt *[saltSize]byte) *subkey {
 
 // put keeps s. When its slot is taken the cache grows, up to the maximum.
 func (c *subkeyCache) put(s *subkey) {
+	if c.first.CompareAndSwap(nil, s) {
+		return
+	}
 	slots := c.slots.Load()
 	if slots == nil {
 		slots = c.resize(nil, subkeyCacheMin)
@@ -61,4 +68,7 @@ func (c *subkeyCache) resize(old []atomic.Pointer[subkey], n int) *[]atomic.Poin
 	return &slots
 }
 
-func (c *subkeyCache) drop() { c.slots.Store(nil) }
+func (c *subkeyCache) drop() {
+	c.first.Store(nil)
+	c.slots.Store(nil)
+}

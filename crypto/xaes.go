@@ -37,7 +37,7 @@ type xaes struct {
 // A subkey is the AES-GCM of one salt.
 type subkey struct {
 	salt [saltSize]byte
-	*gcm
+	gcm
 }
 
 // A writer is a subkey that seals new messages.
@@ -60,12 +60,12 @@ func (w *writer) retire() {
 	}
 }
 
-func newXAES(key []byte) (*xaes, error) {
+func (x *xaes) init(key []byte) error {
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, fmt.Errorf("crypto: %w", err)
+		return fmt.Errorf("crypto: %w", err)
 	}
-	x := &xaes{block: block}
+	x.block = block
 	block.Encrypt(x.k1[:], x.k1[:])
 	// Double in GF(2^128), in constant time.
 	msb := byte(0)
@@ -75,7 +75,7 @@ func newXAES(key []byte) (*xaes, error) {
 		msb = b >> 7
 	}
 	x.k1[len(x.k1)-1] ^= msb * 0x87
-	return x, nil
+	return nil
 }
 
 // derive computes the AES-GCM key of a salt into key.
@@ -104,11 +104,11 @@ func (x *xaes) newSubkey(salt *[saltSize]byte) (*subkey, error) {
 	if err := x.derive(&key, salt); err != nil {
 		return nil, err
 	}
-	g, err := newGCM(key[:])
-	if err != nil {
+	s := &subkey{salt: *salt}
+	if err := s.init(key[:]); err != nil {
 		return nil, err
 	}
-	return &subkey{salt: *salt, gcm: g}, nil
+	return s, nil
 }
 
 // reading returns the subkey of a salt that a ciphertext names.

@@ -82,7 +82,7 @@ func (s *subjects) forget(ctx context.Context, subj Subject, opts ForgetOptions)
 		return nil, err
 	}
 	subjectHook("checked")
-	return s.certificate(ctx, h, again.subjectRecord)
+	return s.certificate(ctx, h, &again.subjectRecord)
 }
 
 // begin checks what a change of a subject is given.
@@ -143,7 +143,7 @@ func (s *subjects) bury(ctx context.Context, store SubjectStore, h SubjectHash, 
 		}
 		var rec *subjectRecord
 		if now != nil {
-			rec = now.subjectRecord
+			rec = &now.subjectRecord
 		}
 		next := rec.next()
 		next.retire(next.ids())
@@ -160,7 +160,7 @@ func (s *subjects) bury(ctx context.Context, store SubjectStore, h SubjectHash, 
 		} else {
 			next.state, next.at, next.actor = subjectForgotten, unixNow(), actor
 		}
-		out = &stored{subjectRecord: next}
+		out = &stored{subjectRecord: *next}
 		return s.putTombstone(ctx, store, h, now, next)
 	})
 	return out, err

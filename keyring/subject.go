@@ -152,6 +152,7 @@ type subjectEntry struct {
 	state    subjectState
 	asked    time.Time // when the store was asked; monotonic
 	keys     []*crypto.Key
+	one      [1]*crypto.Key // of keys, for most subjects
 	primary  *crypto.Key
 	wrap     *cell // of the key that wraps them: when it goes, so do they
 

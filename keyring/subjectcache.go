@@ -229,8 +229,8 @@ func (s *subjects) loadOne(ctx context.Context, subj Subject, ensure bool) (*sub
 
 // warm loads those subjects that aren't at hand.
 func (s *subjects) warm(ctx context.Context, list []Subject, ensure bool) error {
-	var cold []Subject
-	seen := make(map[Subject]bool)
+	cold := make([]Subject, 0, len(list))
+	seen := make(map[Subject]bool, len(list))
 	for _, subj := range list {
 		if seen[subj] {
 			continue
@@ -246,7 +246,7 @@ func (s *subjects) warm(ctx context.Context, list []Subject, ensure bool) error 
 				continue
 			}
 		}
-		cold = append(cold, subj.clone())
+		cold = append(cold, subj)
 	}
 	for len(cold) > 0 {
 		n := min(len(cold), MaxSubjectBatch)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,10 +18,12 @@ import (
 // process there.
 var subjectHook = func(step string) {}
 
-// stored is a record as it came from the store, authentic.
+// stored is a record as it came from the store: its header and what is behind, the
+// sealed keys or the tag.
 type stored struct {
-	*subjectRecord
+	subjectRecord
 	header, rest []byte
+	one          [1]subjectKeyRecord // of keys, for most subjects
 }
 
 var errNoSubjects = fmt.Errorf("%w: the ring's store keeps none; see SubjectStore", ErrSubject)
@@ -42,8 +45,9 @@ func (s *subjects) root(ctx context.Context, fn func(root []byte) error) error {
 func (s *subjects) hashes(ctx context.Context, list []Subject) ([]SubjectHash, error) {
 	out := make([]SubjectHash, len(list))
 	err := s.root(ctx, func(root []byte) error {
+		hash := newSubjectHasher(root, s.ring.name)
 		for i, subj := range list {
-			out[i] = hashSubject(root, s.ring.name, subj)
+			out[i] = hash.sum(subj)
 		}
 		return nil
 	})
@@ -105,17 +109,17 @@ func (s *subjects) look(ctx context.Context, hashes []SubjectHash) (l *look, err
 
 // parse reads a record and, if it is a tombstone, authenticates it.
 func (s *subjects) parse(ctx context.Context, h SubjectHash, r Record) (*stored, error) {
-	rec, header, rest, err := parseSubject(r)
+	rec, err := parseSubject(r)
 	if err != nil {
 		return nil, err
 	}
 	if rec.state != subjectOpen {
-		err := s.root(ctx, func(root []byte) error { return verifyTombstone(root, s.ring.name, h, header, rest) })
+		err := s.root(ctx, func(root []byte) error { return verifyTombstone(root, s.ring.name, h, rec.header, rec.rest) })
 		if err != nil {
 			return nil, err
 		}
 	}
-	return &stored{rec, header, rest}, nil
+	return rec, nil
 }
 
 // load loads subjects from the stores, in two calls at most, and puts them into
@@ -148,17 +152,20 @@ func (s *subjects) load(ctx context.Context, list []Subject, ensure bool) (out [
 			out = nil
 		}
 	}()
+	err = severally(len(hashes), runtime.GOMAXPROCS(0), func(i int) (err error) {
+		out[i], err = s.entry(ctx, hashes[i], l)
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
 	var missing []int
-	for i, h := range hashes {
-		e, err := s.entry(ctx, h, l)
-		if err != nil {
-			return out, err
-		}
+	for i, e := range out {
 		if e.state == subjectForgotten || e.primary != nil {
-			out[i] = e
 			continue
 		}
 		e.release()
+		out[i] = nil
 		if ensure {
 			missing = append(missing, i)
 		}
@@ -201,7 +208,7 @@ func (s *subjects) entry(ctx context.Context, h SubjectHash, l *look) (*subjectE
 		return nil, err
 	}
 	defer clear(secrets)
-	return e, e.fill(rec.subjectRecord, secrets, wrap)
+	return e, e.fill(&rec.subjectRecord, secrets, wrap)
 }
 
 // newSubjectEntry makes an entry without keys, held by the caller.
@@ -254,7 +261,7 @@ func (s *subjects) judge(ctx context.Context, h SubjectHash, l *look) (*stored, 
 
 // fill makes the keys.
 func (e *subjectEntry) fill(rec *subjectRecord, secrets []byte, wrap *cell) error {
-	e.revision, e.wrap = rec.revision, wrap
+	e.revision, e.wrap, e.keys = rec.revision, wrap, e.one[:0]
 	for i, k := range rec.keys {
 		key, err := crypto.NewKey(crypto.Default, k.id, secrets[i*subjectSecret:(i+1)*subjectSecret])
 		if err != nil {
@@ -280,7 +287,7 @@ func (s *subjects) unwrap(ctx context.Context, h SubjectHash, rec *stored) (*cel
 	if err != nil {
 		return nil, nil, fmt.Errorf("subject: %w", err)
 	}
-	secrets, err := openSubject(s.ring.name, h, rec.subjectRecord, rec.header, rec.rest, key)
+	secrets, err := openSubject(s.ring.name, h, &rec.subjectRecord, rec.header, rec.rest, key)
 	return cell, secrets, err
 }
 
@@ -309,22 +316,29 @@ func (s *subjects) wrapKey(ctx context.Context, id uint32) (*crypto.Key, *cell, 
 
 // createAll creates the keys of subjects that have none.
 func (s *subjects) createAll(ctx context.Context, hashes []SubjectHash, l *look, missing []int, out []*subjectEntry) error {
-	return severally(len(missing), func(n int) (err error) {
+	return severally(len(missing), storeCalls, func(n int) (err error) {
 		i := missing[n]
 		out[i], err = s.create(ctx, hashes[i], l)
 		return err
 	})
 }
 
-// severally calls fn for 0 to n-1, several at once because each waits for a
-// store. After an error no further call begins; it returns the first.
-func severally(n int, fn func(i int) error) error {
+// storeCalls is how many calls to a store are under way at once where there are
+// many to make.
+const storeCalls = 8
+
+// severally calls fn for 0 to n-1, so many at once. After an error no further call
+// begins; it returns the first.
+func severally(n, atOnce int, fn func(i int) error) error {
+	if n == 1 {
+		return fn(0)
+	}
 	var next atomic.Int64
 	var failed atomic.Bool
 	var once sync.Once
 	var first error
 	var wg sync.WaitGroup
-	for range min(8, n) {
+	for range min(atOnce, n) {
 		wg.Go(func() {
 			for !failed.Load() {
 				i := int(next.Add(1)) - 1
@@ -356,7 +370,7 @@ func (s *subjects) create(ctx context.Context, h SubjectHash, l *look) (*subject
 func addSubjectKey(now *stored, secrets []byte) (*subjectRecord, []byte, error) {
 	var rec *subjectRecord
 	if now != nil {
-		rec = now.subjectRecord
+		rec = &now.subjectRecord
 	}
 	next := rec.next()
 	if len(next.keys) >= maxSubjectKeys {
@@ -420,7 +434,7 @@ func (s *subjects) changeOnce(ctx context.Context, h SubjectHash, l *look, fn fu
 	}
 	next, all, err := fn(now, secrets)
 	if errors.Is(err, errDone) && now != nil {
-		return e, e.fill(now.subjectRecord, secrets, wrap)
+		return e, e.fill(&now.subjectRecord, secrets, wrap)
 	}
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"math"
 	"time"
 
@@ -72,11 +73,10 @@ func (s *subjectRecord) appendHeader(dst []byte) []byte {
 	return append(dst, s.actor...)
 }
 
-// parseSubject reads a stored record and returns it with its header and what is
-// behind: the sealed keys, or the tag. Nothing is authentic yet.
-func parseSubject(r Record) (rec *subjectRecord, header, rest []byte, err error) {
-	corrupt := func(what string) (*subjectRecord, []byte, []byte, error) {
-		return nil, nil, nil, fmt.Errorf("%w: subject: %s", ErrCorrupt, what)
+// parseSubject reads a stored record. Nothing is authentic yet.
+func parseSubject(r Record) (*stored, error) {
+	corrupt := func(what string) (*stored, error) {
+		return nil, fmt.Errorf("%w: subject: %s", ErrCorrupt, what)
 	}
 	d := r.Data
 	short := false
@@ -90,15 +90,16 @@ func parseSubject(r Record) (rec *subjectRecord, header, rest []byte, err error)
 		return out
 	}
 	if len(d) > MaxSubjectSize {
-		return nil, nil, nil, fmt.Errorf("%w: subject: %d bytes", ErrTooLarge, len(d))
+		return nil, fmt.Errorf("%w: subject: %d bytes", ErrTooLarge, len(d))
 	}
 	switch magic := take(len(subjectMagic)); {
 	case short || string(magic[:3]) != subjectMagic[:3]:
-		return nil, nil, nil, fmt.Errorf("%w: it is no record of a subject", ErrFormat)
+		return nil, fmt.Errorf("%w: it is no record of a subject", ErrFormat)
 	case string(magic) != subjectMagic:
-		return nil, nil, nil, fmt.Errorf("%w: a subject's record of version %d; use the program's version that wrote it or a newer one", ErrFormat, magic[3])
+		return nil, fmt.Errorf("%w: a subject's record of version %d; use the program's version that wrote it or a newer one", ErrFormat, magic[3])
 	}
-	s := &subjectRecord{state: subjectState(take(1)[0]), revision: binary.BigEndian.Uint64(take(8))}
+	s := new(stored)
+	s.state, s.revision, s.keys = subjectState(take(1)[0]), binary.BigEndian.Uint64(take(8)), s.one[:0]
 	n := int(take(1)[0])
 	if n > maxSubjectKeys {
 		return corrupt("too many keys")
@@ -123,9 +124,10 @@ func parseSubject(r Record) (rec *subjectRecord, header, rest []byte, err error)
 		return corrupt(fmt.Sprintf("its record says revision %d, the store says %d", s.revision, r.Revision))
 	}
 	if err := s.validate(); err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	return s, r.Data[:len(r.Data)-len(d)], d, nil
+	s.header, s.rest = r.Data[:len(r.Data)-len(d)], d
+	return s, nil
 }
 
 func (s *subjectRecord) validate() error {
@@ -237,18 +239,28 @@ func openSubject(ring string, h SubjectHash, s *subjectRecord, header, sealed []
 	return secrets, nil
 }
 
-// hashSubject is HMAC-SHA-256(root, magic || ring || kind || id), each with its
-// length.
-func hashSubject(root []byte, ring string, s Subject) (h SubjectHash) {
-	mac := hmac.New(sha256.New, root)
-	buf := make([]byte, 0, 128)
-	buf = append(buf, subjectHashMagic...)
+// A subjectHasher computes HMAC-SHA-256(root, magic || ring || kind || id), each
+// with its length, for many subjects.
+type subjectHasher struct {
+	mac    hash.Hash
+	buf    []byte
+	prefix int // of buf
+}
+
+func newSubjectHasher(root []byte, ring string) *subjectHasher {
+	buf := append(make([]byte, 0, 128), subjectHashMagic...)
 	buf = aad.AppendString(buf, ring)
-	buf = aad.AppendString(buf, s.Kind)
-	buf = aad.AppendString(buf, s.ID)
-	mac.Write(buf)
-	mac.Sum(h[:0])
-	return h
+	return &subjectHasher{hmac.New(sha256.New, root), buf, len(buf)}
+}
+
+func (s *subjectHasher) sum(subj Subject) (h SubjectHash) {
+	s.buf = aad.AppendString(s.buf[:s.prefix], subj.Kind)
+	s.buf = aad.AppendString(s.buf, subj.ID)
+	s.mac.Reset()
+	s.mac.Write(s.buf)
+	// By way of buf: h would have to be in memory of its own.
+	s.buf = s.mac.Sum(s.buf[:s.prefix])
+	return SubjectHash(s.buf[s.prefix:])
 }
 
 // tombstone returns the stored form of a record without keys.

@@ -112,7 +112,7 @@ func (s *subjects) list(ctx context.Context, after SubjectHash, limit int) ([]Su
 // rewrapPage rewraps those of a page that another key wraps, and counts them.
 func (s *subjects) rewrapPage(ctx context.Context, page []SubjectHash, rows map[SubjectHash]Record, primary uint32) (int, error) {
 	var n atomic.Int64
-	err := severally(len(page), func(i int) error {
+	err := severally(len(page), storeCalls, func(i int) error {
 		done, err := s.rewrapOne(ctx, page[i], rows[page[i]], primary)
 		if done {
 			n.Add(1)
@@ -124,13 +124,13 @@ func (s *subjects) rewrapPage(ctx context.Context, page []SubjectHash, rows map[
 
 // wrappedBy returns the id of the key that wraps a subject's; 0 if it is forgotten.
 func wrappedBy(h SubjectHash, r Record) (uint32, error) {
-	rec, _, rest, err := parseSubject(r)
+	rec, err := parseSubject(r)
 	if err == nil && rec.state != subjectOpen {
 		return 0, nil
 	}
 	var id uint32
 	if err == nil {
-		id, err = crypto.KeyID(rest)
+		id, err = crypto.KeyID(rec.rest)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("subject %x: %w", h[:8], err)
