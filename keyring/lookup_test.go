@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,40 +13,58 @@ import (
 	"github.com/structseal/structseal/kmsprovider"
 )
 
-// P9: ten thousand goroutines on a cold ring.
+// P9: ten thousand goroutines on a cold ring make one call to the store, and to the
+// KMS one for each key and one for the MAC key.
 func TestColdStartIsOneCallPerKey(t *testing.T) {
-	inBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
-		ctx := t.Context()
-		store.loads.Store(0)
-		kms.unwraps.Store(0)
-		kms.onUnwrap = func(_ context.Context, secret []byte, err error) ([]byte, error) {
-			time.Sleep(50 * time.Millisecond) // virtual
-			return secret, err
-		}
-		ring := must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil))
-		defer ring.Close()
-		var wg sync.WaitGroup
-		keys := make([]*crypto.Key, 10_000)
-		for i := range keys {
-			wg.Go(func() {
-				p := []Purpose{Data, SubjectWrap}[i%2]
-				key, err := ring.Primary(ctx, p)
-				if err != nil {
-					t.Error(err)
-				}
-				keys[i] = key
+	for _, k := range []int{1, 2, 100} {
+		t.Run(fmt.Sprint(k), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin) {
+				coldStart(t, store, kms, pin, k)
 			})
-		}
-		wg.Wait()
-		if store.loads.Load() != 1 || kms.unwraps.Load() != 3 {
-			t.Errorf("%d store loads, %d KMS calls", store.loads.Load(), kms.unwraps.Load())
-		}
-		for i, k := range keys {
-			if k != keys[i%2] {
-				t.Fatal("callers got different keys")
+		})
+	}
+}
+
+func coldStart(t *testing.T, store *fakeStore, kms *fakeKMS, pin Pin, k int) {
+	ctx := t.Context()
+	before := must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil))
+	ids := []uint32{must[*crypto.Key](t)(before.Primary(ctx, Data)).ID()}
+	for len(ids) < k {
+		ids = append(ids, must[uint32](t)(before.Rotate(ctx, Data, &RotateOptions{Now: true})))
+	}
+	before.Close()
+	store.loads.Store(0)
+	kms.unwraps.Store(0)
+	kms.onUnwrap = func(_ context.Context, secret []byte, err error) ([]byte, error) {
+		time.Sleep(50 * time.Millisecond) // virtual
+		return secret, err
+	}
+	ring := must[*Keyring](t)(Open(ctx, "app", store, kms, pin, nil))
+	defer ring.Close()
+	var wg sync.WaitGroup
+	keys := make([]*crypto.Key, 10_000)
+	for i := range keys {
+		wg.Go(func() {
+			var err error
+			if i%k == k-1 { // the newest
+				keys[i], err = ring.Primary(ctx, Data)
+			} else {
+				keys[i], err = ring.Key(ctx, Data, ids[i%k])
 			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if store.loads.Load() != 1 || kms.unwraps.Load() != int64(k)+1 {
+		t.Errorf("%d store loads, %d KMS calls", store.loads.Load(), kms.unwraps.Load())
+	}
+	for i, key := range keys {
+		if key != keys[i%k] || key.ID() != ids[i%k] {
+			t.Fatal("callers got different keys")
 		}
-	})
+	}
 }
 
 // One caller's context is his own affair.
@@ -415,6 +434,47 @@ func BenchmarkKeyring(b *testing.B) {
 			if _, err := ring.Key(ctx, Data, key.ID()); err != nil {
 				b.Fatal(err)
 			}
+		}
+	})
+	// The keys of subjects: one that is at hand, and others that aren't, looked up
+	// 500 at a time in memory, each. Package itest/stores does it in SQLite.
+	const page = 500
+	list := make([]Subject, 20*page)
+	for i := range list {
+		list[i].ID = fmt.Sprint(i)
+	}
+	store, kms := NewMemoryStore(), newFakeKMS()
+	small, _, err := Create(ctx, "app", store, kms, &CreateOptions{OpenOptions: OpenOptions{SubjectCache: 2 * page}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer small.Close()
+	if err := small.WarmSubjects(ctx, list, true); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("op=subject-warm", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			keys, err := small.Subject(ctx, list[len(list)-1])
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := keys.Primary(); err != nil {
+				b.Fatal(err)
+			}
+			keys.Release()
+		}
+	})
+	b.Run("op=subject-cold", func(b *testing.B) {
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			if at := n % len(list); at%page == 0 {
+				if err := small.WarmSubjects(ctx, list[at:at+page], false); err != nil {
+					b.Fatal(err)
+				}
+			}
+			n++
 		}
 	})
 }

@@ -368,31 +368,45 @@ func TestLegalHold(t *testing.T) {
 	must[*Certificate](t)(ring.Forget(t.Context(), Subject{ID: "bob"}, nil))
 }
 
-// Other processes notice within TTL; cut off, within MaxStale.
+// Other processes notice within TTL, whatever their wall clocks say; cut off, within
+// MaxStale.
 func TestForgetIsNoticed(t *testing.T) {
-	store, kms := &outageStore{MemoryStore: NewMemoryStore()}, newFakeKMS()
-	first, pin := mustCreate(t, "app", store, kms)
-	ct := sealFor(t, first, ada)
-	synctest.Test(t, func(t *testing.T) {
-		open := func() *Keyring { return must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil)) }
-		ring, other := open(), open()
-		defer ring.Close()
-		defer other.Close()
-		if err := openFor(other, ada, ct); err != nil {
-			t.Fatal(err)
-		}
-		must[*Certificate](t)(ring.Forget(t.Context(), ada, nil))
-		forgotten := time.Now()
-		for openFor(other, ada, ct) == nil {
-			time.Sleep(time.Second)
-		}
-		if d := time.Since(forgotten); d > DefaultTTL {
-			t.Errorf("noticed after %v", d)
-		}
-		if err := openFor(other, ada, ct); !errors.Is(err, ErrForgotten) {
-			t.Error(err)
-		}
-	})
+	for name, clock := range wrongClocks {
+		t.Run(name, func(t *testing.T) {
+			wallClock = func() time.Time { return clock(time.Now()) }
+			defer func() { wallClock = time.Now }()
+			store, kms := &outageStore{MemoryStore: NewMemoryStore()}, newFakeKMS()
+			first, pin := mustCreate(t, "app", store, kms)
+			ct := sealFor(t, first, ada)
+			synctest.Test(t, func(t *testing.T) {
+				open := func() *Keyring { return must[*Keyring](t)(Open(t.Context(), "app", store, kms, pin, nil)) }
+				ring, other := open(), open()
+				defer ring.Close()
+				defer other.Close()
+				if err := openFor(other, ada, ct); err != nil {
+					t.Fatal(err)
+				}
+				must[*Certificate](t)(ring.Forget(t.Context(), ada, nil))
+				forgotten := time.Now()
+				for openFor(other, ada, ct) == nil {
+					time.Sleep(time.Second)
+				}
+				if d := time.Since(forgotten); d > DefaultTTL {
+					t.Errorf("noticed after %v", d)
+				}
+				if err := openFor(other, ada, ct); !errors.Is(err, ErrForgotten) {
+					t.Error(err)
+				}
+				// A day later nobody has changed his mind.
+				time.Sleep(24 * time.Hour)
+				for _, ring := range []*Keyring{ring, other} {
+					if err := openFor(ring, ada, ct); !errors.Is(err, ErrForgotten) {
+						t.Error(err)
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestSubjectsInAnOutage(t *testing.T) {
