@@ -2,6 +2,7 @@ package structseal
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"unsafe"
 
@@ -62,8 +63,8 @@ func warmSubjects[T any](ctx context.Context, ring *keyring.Keyring, op string, 
 	if ring == nil || len(vs) < 2 {
 		return
 	}
-	list := make([]keyring.Subject, 0, len(vs))
-	var text []byte
+	// Those without values need no keys, and get none.
+	w := warming{known: make([]keyring.Subject, 0, len(vs)), encrypt: op == opEncrypt}
 	for i := range vs {
 		v := reflect.ValueOf(&vs[i]).Elem()
 		for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
@@ -76,7 +77,7 @@ func warmSubjects[T any](ctx context.Context, ring *keyring.Keyring, op string, 
 			continue
 		}
 		p, err := planOf(v.Type())
-		if err != nil || p.subject == nil {
+		if err != nil {
 			continue
 		}
 		if !v.CanAddr() {
@@ -84,18 +85,96 @@ func warmSubjects[T any](ctx context.Context, ring *keyring.Keyring, op string, 
 			fresh.Set(v)
 			v = fresh
 		}
-		b := p.subject
-		text, err = appendBind(text[:0], b.kind, b.typ, unsafe.Add(v.Addr().UnsafePointer(), b.offset))
-		if err == nil {
-			list = append(list, keyring.Subject{Kind: b.subjectKind, ID: string(text)})
-		}
+		w.record(p, v.Addr().UnsafePointer(), 0)
 	}
-	if len(list) > 0 {
-		_ = ring.WarmSubjects(ctx, list, op == opEncrypt)
+	if len(w.known) > 0 {
+		_ = ring.WarmSubjects(ctx, w.known, w.encrypt)
 	}
 }
 
-// mayHaveSubject reports whether records of type t name a subject.
+// warming collects the subjects of records, and of the records inside them.
+type warming struct {
+	known   []keyring.Subject
+	encrypt bool
+	text    []byte
+}
+
+// warmDepth is how deep records are looked for. Below, subjects are loaded when
+// they are needed.
+const warmDepth = 4
+
+func (w *warming) record(p *plan, base unsafe.Pointer, depth int) {
+	if b := p.subject; b != nil && (!w.encrypt || hasValue(p, base)) {
+		text, err := appendBind(w.text[:0], b.kind, b.typ, unsafe.Add(base, b.offset))
+		if err == nil {
+			w.text = text
+			w.known = append(w.known, keyring.Subject{Kind: b.subjectKind, ID: string(text)})
+		}
+	}
+	w.inside(p, base, depth)
+}
+
+func (w *warming) inside(p *plan, base unsafe.Pointer, depth int) {
+	for i := range p.fields {
+		w.node(p.fields[i].node, unsafe.Add(base, p.fields[i].offset), depth+1)
+	}
+}
+
+func (w *warming) node(n *node, v unsafe.Pointer, depth int) {
+	if n.kind.leaf() || depth > warmDepth {
+		return
+	}
+	switch n.kind {
+	case kindPointer:
+		if p := *(*unsafe.Pointer)(v); p != nil {
+			w.node(n.elem, p, depth)
+		}
+	case kindSlice:
+		if n.elem.kind.leaf() {
+			return
+		}
+		s := reflect.NewAt(n.typ, v).Elem()
+		for i := range s.Len() {
+			w.node(n.elem, unsafe.Add(s.UnsafePointer(), uintptr(i)*n.elem.size), depth)
+		}
+	case kindStruct:
+		w.inside(n.plan, v, depth)
+	case kindRecord:
+		w.record(n.plan, v, depth)
+	}
+}
+
+// hasValue reports whether a record has a value to seal, as far as can be seen
+// without much ado.
+func hasValue(p *plan, base unsafe.Pointer) bool {
+	for i := range p.fields {
+		n, v := p.fields[i].node, unsafe.Add(base, p.fields[i].offset)
+		switch n.kind {
+		case kindString, kindSealed:
+			return true
+		case kindBytes:
+			if *(*[]byte)(v) != nil {
+				return true
+			}
+		case kindNull:
+			if *(*bool)(unsafe.Add(v, n.valid)) {
+				return true
+			}
+		case kindPointer:
+			if n.elem.kind.leaf() && *(*unsafe.Pointer)(v) != nil {
+				return true
+			}
+		case kindStruct:
+			if hasValue(n.plan, v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mayHaveSubject reports whether records of type t name a subject, or hold records
+// that do.
 func mayHaveSubject(t reflect.Type) bool {
 	if t.Kind() == reflect.Interface {
 		return true
@@ -107,5 +186,36 @@ func mayHaveSubject(t reflect.Type) bool {
 		return false
 	}
 	p, err := planOf(t)
-	return err == nil && p.subject != nil
+	return err == nil && p.reachesSubject(0)
+}
+
+func (p *plan) reachesSubject(depth int) bool {
+	if p.subject != nil {
+		return true
+	}
+	for i := range p.fields {
+		n := p.fields[i].node
+		for n.elem != nil {
+			n = n.elem
+		}
+		if n.plan != nil && depth < warmDepth && n.plan.reachesSubject(depth+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// wiped explains keys that were wiped while they were in use: their subject was
+// forgotten, or the ring closed.
+func (j *job) wiped(it *item, err error) error {
+	if it.scope == 0 || !errors.Is(err, crypto.ErrWiped) {
+		return err
+	}
+	s := &j.scopes[it.scope-1]
+	fresh, why := j.ring.Subject(j.ctx, keyring.Subject{Kind: s.kind, ID: string(j.binds[s.id.from:s.id.to])})
+	if why != nil {
+		return why
+	}
+	fresh.Release()
+	return err
 }

@@ -400,7 +400,7 @@ func (j *job) failure(f *field, path []byte, err error) *FieldError {
 }
 
 func (j *job) itemFailure(it *item, keyID uint32, err error) error {
-	e := j.failure(it.f, j.pathOf(it), err)
+	e := j.failure(it.f, j.pathOf(it), j.wiped(it, err))
 	e.KeyID = keyID
 	return e
 }

@@ -102,6 +102,7 @@ func saltsAndNonces(t *testing.T) {
 func TestP3_SaltBoundIsExact(t *testing.T) {
 	standStill(t, func(t *testing.T) {
 		k := newKey(t, Default, 1, testSecret(Default))
+		mustSeal(t, k, nil, nil) // the first record has a salt of its own
 		var counts []int
 		var last [12]byte
 		for range 3 * 1024 {
@@ -121,10 +122,21 @@ func TestP3_SaltBoundIsExact(t *testing.T) {
 func TestP3_SaltsAge(t *testing.T) {
 	standStill(t, func(t *testing.T) {
 		k := newKey(t, Default, 1, testSecret(Default))
-		var sealer Sealer
+		var sealer, alone Sealer
+		if err := alone.Reset(k, 16); err != nil {
+			t.Fatal(err)
+		}
 		if err := sealer.Reset(k, 16); err != nil {
 			t.Fatal(err)
 		}
+		byFirst := func() [12]byte {
+			ct, err := alone.Seal(nil, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return saltOf(ct)
+		}
+		own := byFirst() // the first record has a salt of its own
 		bySealer := func() [12]byte {
 			ct, err := sealer.Seal(nil, nil, nil)
 			if err != nil {
@@ -139,10 +151,13 @@ func TestP3_SaltsAge(t *testing.T) {
 			t.Error("a key doesn't share its salt among calls")
 		}
 		time.Sleep(800 * time.Millisecond)
-		if byKey() != first || bySealer() != first {
+		if byKey() != first || bySealer() != first || byFirst() != own || own == first {
 			t.Error("a salt was dropped within its second")
 		}
 		time.Sleep(200 * time.Millisecond) // to the second
+		if byFirst() == own {
+			t.Error("the first record used a salt of one second")
+		}
 		// The sealer still holds a reservation under the old salt.
 		second := bySealer()
 		if second == first {

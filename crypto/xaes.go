@@ -31,6 +31,7 @@ type xaes struct {
 	k1    [aes.BlockSize]byte
 
 	writing atomic.Pointer[writer]
+	wrote   atomic.Bool // some record
 	reads   subkeyCache
 }
 
@@ -48,10 +49,17 @@ type writer struct {
 	// as a tenth of sealing it. Timers run on the monotonic clock: steps of the
 	// wall clock don't prolong a salt.
 	old *atomic.Bool
+	// made is when, if there is no timer.
+	made time.Time
 }
 
 // fresh reports whether w may go on sealing.
-func (w *writer) fresh() bool { return !w.old.Load() }
+func (w *writer) fresh() bool {
+	if w.old == nil {
+		return time.Since(w.made) < saltAge-saltSlack
+	}
+	return !w.old.Load()
+}
 
 // retire ends w for those who hold a reservation, too.
 func (w *writer) retire() {
@@ -138,6 +146,12 @@ func (x *xaes) reserve(n uint32) (*writer, error) {
 	s, err := x.newSubkey(&salt)
 	if err != nil {
 		return nil, err
+	}
+	if !x.wrote.Swap(true) {
+		// Most keys of subjects seal one record and no more: no timer for them. The
+		// salt ends with the reservation.
+		x.reads.put(s) // what was just written is often read next
+		return &writer{subkey: s, made: time.Now()}, nil
 	}
 	w := &writer{subkey: s, old: new(atomic.Bool)}
 	w.used.Store(n)

@@ -124,14 +124,17 @@ func (a *anchorage) vacant(ctx context.Context, name string) error {
 	return err
 }
 
+// errAnchor: what follows is about the anchor and not about the store.
+var errAnchor = errors.New("anchor")
+
 func anchorError(err error) error {
 	if err == nil {
 		return nil
 	}
 	for _, known := range []error{ErrRollback, ErrInsecure, ErrFormat, ErrCorrupt, ErrName, ErrUnavailable, context.Canceled} {
 		if errors.Is(err, known) {
-			return fmt.Errorf("anchor: %w", err)
+			return fmt.Errorf("%w: %w", errAnchor, err)
 		}
 	}
-	return fmt.Errorf("anchor: %w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %w: %w", errAnchor, ErrUnavailable, err)
 }

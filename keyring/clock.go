@@ -58,8 +58,8 @@ const maxWait = 200 * 365 * 24 * time.Hour
 
 // A WaitError says how long to wait. It is an ErrTooEarly.
 type WaitError struct {
-	Op  string // "promote", "destroy", "erase"
-	Key uint32
+	Op  string // "promote", "destroy", "erase", "revive"
+	Key uint32 // 0 for "revive"
 	// Remaining is how long to wait at most, as far as this process can tell: a
 	// process that has just started has seen little, others may know more.
 	Remaining time.Duration
@@ -67,6 +67,9 @@ type WaitError struct {
 
 // Error says what is too early and for how long.
 func (e *WaitError) Error() string {
+	if e.Key == 0 {
+		return fmt.Sprintf("subject: %s is too early: wait %v", e.Op, e.Remaining.Round(time.Millisecond))
+	}
 	return fmt.Sprintf("key %08x: %s is too early: wait %v", e.Key, e.Op, e.Remaining.Round(time.Millisecond))
 }
 

@@ -31,7 +31,8 @@ type CreateOptions struct {
 //
 // Errors: ErrName; ErrExists; ErrSuite; ErrRewrap; ErrKeyCheck; ErrUnavailable;
 // ErrRollback for a ring that OpenOptions.Anchor knows; the provider's; ctx's own.
-// After ErrUnavailable from the store or the anchor the ring may exist nevertheless.
+// After ErrUnavailable from the store the ring may exist nevertheless. If the anchor
+// fails it does, and the pin is returned with the error: open it.
 func Create(ctx context.Context, name string, store Store, kms kmsprovider.Provider, opts *CreateOptions) (*Keyring, Pin, error) {
 	suite := crypto.Default
 	if opts != nil && opts.Suite != 0 {
@@ -40,18 +41,29 @@ func Create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	if !Data.fits(suite.String()) {
 		return nil, Pin{}, ringError(name, fmt.Errorf("%w: %s for data keys; use crypto.Default or crypto.Compact", ErrSuite, suite))
 	}
-	r, err := create(ctx, name, store, kms, opts, []keyMaterial{
+	return created(create(ctx, name, store, kms, opts, []keyMaterial{
 		newMaterial(Data, suite.String()),
 		newMaterial(Deterministic, purposes[Deterministic].suites[0]),
 		newMaterial(SubjectWrap, purposes[SubjectWrap].suites[0]),
 		newMaterial(HashSubjects, suiteHMAC),
 		newMaterial(Index, suiteHMAC),
 		newMaterial(MAC, suiteHMAC),
-	})
-	if err != nil {
-		return nil, Pin{}, ringError(name, err)
+	}))(name)
+}
+
+// created says what create has made. With an error the pin of a ring that exists
+// nevertheless must not be lost.
+func created(r *Keyring, err error) func(name string) (*Keyring, Pin, error) {
+	return func(name string) (*Keyring, Pin, error) {
+		switch {
+		case r == nil:
+			return nil, Pin{}, ringError(name, err)
+		case err != nil:
+			r.Close()
+			return nil, r.pin, ringError(name, err)
+		}
+		return r, r.pin, nil
 	}
-	return r, r.pin, nil
 }
 
 // keyMaterial is a key that is about to join a ring.
@@ -70,7 +82,8 @@ func newMaterial(p Purpose, suite string) keyMaterial {
 	return keyMaterial{purpose: p, suite: suite, state: Primary, secret: hide(secret)}
 }
 
-// create makes a ring of the keys given, which it wipes.
+// create makes a ring of the keys given, which it wipes. It may return an open ring
+// and an error: the ring exists.
 func create(ctx context.Context, name string, store Store, kms kmsprovider.Provider, opts *CreateOptions, material []keyMaterial) (*Keyring, error) {
 	defer func() {
 		for _, m := range material {
@@ -88,6 +101,9 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 		open = &opts.OpenOptions
 	}
 	filled := open.filled()
+	if err := checkTombstones(store, &filled); err != nil {
+		return nil, err
+	}
 	timeout := filled.CallTimeout
 	keks, err := newKEKs(name, kms, &filled)
 	if err != nil {
@@ -148,14 +164,12 @@ func create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	if err != nil {
 		return nil, storeError(err)
 	}
-	if err := anchor.raise(ctx, name, rec.Revision, data); err != nil {
-		return nil, err
-	}
 	r := newKeyring(rec, data, store, keks, append([]byte(nil), macKey()...), filled, asked)
 	for i := range material {
 		r.seed(&material[i])
 	}
-	return r, nil
+	// With an error the ring is there, and its pin must not be lost.
+	return r, anchor.raise(ctx, name, rec.Revision, data)
 }
 
 // newKey wraps the key by those of the ring's KEKs that s has, and describes it for the record.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"time"
 )
 
 // What a ring tells OpenOptions.Logger. The message is the event's name and
@@ -42,18 +44,70 @@ const (
 	EventTampered = "keyring.record.tampered"
 )
 
-// A teller logs a ring's events. The nil *slog.Logger has none. Never call it with
-// a lock held: a handler may use the ring.
+// A teller logs a ring's events, in order, in a goroutine of its own: a handler may
+// use the ring, and whoever meets the event may be what the handler would wait for.
+// The nil *slog.Logger has none.
 type teller struct {
 	logger *slog.Logger
 	ring   string
+	queue  *eventQueue
 }
+
+func newTeller(ring string, o *OpenOptions) teller { return teller{o.Logger, ring, o.events} }
 
 func (l teller) tell(level slog.Level, event string, attrs ...slog.Attr) {
 	if l.logger == nil {
 		return
 	}
-	l.logger.LogAttrs(context.Background(), level, event, append([]slog.Attr{slog.String("ring", l.ring)}, attrs...)...)
+	at := time.Now()
+	l.queue.add(func() {
+		rec := slog.NewRecord(at, level, event, 0)
+		rec.AddAttrs(slog.String("ring", l.ring))
+		rec.AddAttrs(attrs...)
+		ctx := context.Background()
+		if h := l.logger.Handler(); h.Enabled(ctx, level) {
+			_ = h.Handle(ctx, rec)
+		}
+	})
+}
+
+// maxEvents bounds what waits for a handler that is slow; more is dropped.
+const maxEvents = 1000
+
+// An eventQueue runs functions one after the other. It has a goroutine while there
+// are some.
+type eventQueue struct {
+	mu      sync.Mutex
+	waiting []func()
+	running bool
+}
+
+func (q *eventQueue) add(f func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) >= maxEvents {
+		return
+	}
+	q.waiting = append(q.waiting, f)
+	if !q.running {
+		q.running = true
+		go q.run()
+	}
+}
+
+func (q *eventQueue) run() {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) == 0 {
+			q.waiting, q.running = nil, false
+			q.mu.Unlock()
+			return
+		}
+		f := q.waiting[0]
+		q.waiting = q.waiting[1:]
+		q.mu.Unlock()
+		f()
+	}
 }
 
 func keyAttrs(k *keyRecord, more ...slog.Attr) []slog.Attr {
@@ -62,7 +116,7 @@ func keyAttrs(k *keyRecord, more ...slog.Attr) []slog.Attr {
 
 func errorAttr(err error) slog.Attr { return slog.String("error", err.Error()) }
 
-func (r *Keyring) teller() teller { return teller{r.core().opts.Logger, r.name} }
+func (r *Keyring) teller() teller { return newTeller(r.name, &r.core().opts) }
 
 // tellChanges logs which keys have another state in next than in old.
 func (l teller) tellChanges(old, next *snapshot) {
@@ -90,6 +144,9 @@ func (l teller) tellChanges(old, next *snapshot) {
 // suspicious reports whether an error of a read says that the record isn't what it
 // should be.
 func suspicious(err error) bool {
+	if errors.Is(err, errAnchor) && !errors.Is(err, ErrRollback) {
+		return false // the anchor is damaged, or away
+	}
 	for _, e := range []error{ErrTampered, ErrRollback, ErrCorrupt, ErrFormat, ErrTooLarge, ErrPinMismatch} {
 		if errors.Is(err, e) {
 			return true

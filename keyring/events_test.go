@@ -78,6 +78,7 @@ func (l *eventLog) use(r *Keyring) {
 // expect takes the events and compares their names, levels and attributes.
 func (l *eventLog) expect(t *testing.T, what string, want ...string) []event {
 	t.Helper()
+	synctest.Wait() // events are told in the background
 	told := l.take()
 	var got []string
 	for _, e := range told {

@@ -89,8 +89,9 @@ func (a *FileAnchor) Highest(ctx context.Context, name string) (revision uint64,
 
 // Raise implements [Anchor]. It waits for others as long as ctx allows.
 //
-// Errors: ErrRollback; ErrName; ErrInsecure; ErrFormat, ErrCorrupt; ErrUnavailable
-// when the lock could not be had in time.
+// Errors: ErrRollback; ErrTooLarge for about 7,000 rings with the longest names;
+// ErrName; ErrInsecure; ErrFormat, ErrCorrupt; ErrUnavailable when the lock could
+// not be had in time.
 func (a *FileAnchor) Raise(ctx context.Context, name string, revision uint64, digest [32]byte) error {
 	if err := a.check(ctx, name); err != nil {
 		return err
@@ -113,7 +114,11 @@ func (a *FileAnchor) Raise(ctx context.Context, name string, revision uint64, di
 		return a.sync()
 	}
 	all[name] = anchored{revision, digest}
-	if err := replaceFile(a.path, a.path+".tmp", a.sync, fileAnchorHook, formatAnchors(all)); err != nil {
+	text := formatAnchors(all)
+	if len(text) > maxAnchor {
+		return fmt.Errorf("file anchor: %s: %w: %d rings; use several files", a.path, ErrTooLarge, len(all))
+	}
+	if err := replaceFile(a.path, a.path+".tmp", a.sync, fileAnchorHook, text); err != nil {
 		return fmt.Errorf("file anchor: %w", err)
 	}
 	return nil

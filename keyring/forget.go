@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 )
@@ -51,29 +52,32 @@ func (s *subjects) forget(ctx context.Context, subj Subject, opts ForgetOptions)
 			return nil, fmt.Errorf("%w: %w", ErrLegalHold, err)
 		}
 	}
-	// The ids of the keys that are about to go stand in the outside tombstone:
-	// a restored row is known by them.
+	subj = subj.clone()
+	var closed *subjectEntry
+	// Also when it fails halfway: a tombstone that stands counts for this process.
+	defer func() { s.settle(subj, h, closed) }()
+	// The ids of the keys that are about to go stand in the outside tombstone, too.
 	row, err := s.readOne(ctx, s.store, h)
 	if err != nil {
 		return nil, err
 	}
-	var doomed []uint32
+	doomed := new(subjectRecord)
 	if row != nil {
-		doomed = append(slices.Clone(row.retired), row.ids()...)
+		doomed.life = row.life
+		doomed.retired = append(slices.Clone(row.retired), row.ids()...)
 	}
 	if err := s.buryOutside(ctx, h, opts.Actor, doomed); err != nil {
 		return nil, err
 	}
 	subjectHook("outside")
-	if row, err = s.bury(ctx, s.store, h, opts.Actor, nil); err != nil {
+	if row, err = s.bury(ctx, s.store, h, opts.Actor, new(subjectRecord)); err != nil {
 		return nil, err
 	}
 	subjectHook("buried")
 	// Keys that were added between the two steps belong outside, too.
-	if err := s.buryOutside(ctx, h, opts.Actor, row.retired); err != nil {
+	if err := s.buryOutside(ctx, h, opts.Actor, &row.subjectRecord); err != nil {
 		return nil, err
 	}
-	s.forgotten(subj)
 	again, err := s.readOne(ctx, s.store, h)
 	if err == nil && (again == nil || again.state != subjectForgotten) {
 		err = fmt.Errorf("%w: the tombstone of the subject is gone: was a backup restored? Forget it again", ErrRollback)
@@ -82,6 +86,7 @@ func (s *subjects) forget(ctx context.Context, subj Subject, opts ForgetOptions)
 		return nil, err
 	}
 	subjectHook("checked")
+	closed = (&subjectEntry{hash: h, asked: time.Now(), state: subjectForgotten, revision: again.revision, digest: maphash.Bytes(s.seed, again.data)}).held()
 	return s.certificate(ctx, h, &again.subjectRecord)
 }
 
@@ -103,7 +108,7 @@ func (s *subjects) begin(ctx context.Context, subj Subject, actor string) (h Sub
 	return hashes[0], nil
 }
 
-func (s *subjects) readOne(ctx context.Context, store SubjectStore, h SubjectHash) (*stored, error) {
+func (s *subjects) readOne(ctx context.Context, store *subjectSite, h SubjectHash) (*stored, error) {
 	rows, err := s.read(ctx, store, []SubjectHash{h})
 	if err != nil {
 		return nil, err
@@ -123,11 +128,11 @@ func (s *subjectRecord) ids() (ids []uint32) {
 }
 
 // buryOutside is bury where the outside tombstones are kept, if they are.
-func (s *subjects) buryOutside(ctx context.Context, h SubjectHash, actor string, doomed []uint32) error {
-	if s.opts.Tombstones == nil {
+func (s *subjects) buryOutside(ctx context.Context, h SubjectHash, actor string, doomed *subjectRecord) error {
+	if s.outside == nil {
 		return nil
 	}
-	if _, err := s.bury(ctx, s.opts.Tombstones, h, actor, doomed); err != nil {
+	if _, err := s.bury(ctx, s.outside, h, actor, doomed); err != nil {
 		return fmt.Errorf("tombstones: %w", err)
 	}
 	return nil
@@ -135,7 +140,7 @@ func (s *subjects) buryOutside(ctx context.Context, h SubjectHash, actor string,
 
 // bury makes sure that a store holds a tombstone, and returns it. It lists the keys
 // that the record had, and those that are doomed elsewhere.
-func (s *subjects) bury(ctx context.Context, store SubjectStore, h SubjectHash, actor string, doomed []uint32) (out *stored, err error) {
+func (s *subjects) bury(ctx context.Context, store *subjectSite, h SubjectHash, actor string, doomed *subjectRecord) (out *stored, err error) {
 	err = untilUncontended(ctx, func() error {
 		now, err := s.readOne(ctx, store, h)
 		if err != nil {
@@ -146,19 +151,18 @@ func (s *subjects) bury(ctx context.Context, store SubjectStore, h SubjectHash, 
 			rec = &now.subjectRecord
 		}
 		next := rec.next()
+		next.state = subjectForgotten
+		next.life = max(next.life, doomed.life)
 		next.retire(next.ids())
-		next.retire(doomed)
+		next.retire(doomed.retired)
 		next.keys = nil
-		if n := len(next.retired); n > maxSubjectRetired {
-			return fmt.Errorf("%w: %d destroyed keys of a subject", ErrTooLarge, n)
-		}
 		if now != nil && now.state == subjectForgotten {
-			if len(next.retired) == len(now.retired) {
+			if slices.Equal(next.retired, now.retired) && next.life == now.life {
 				out = now
 				return nil
 			}
 		} else {
-			next.state, next.at, next.actor = subjectForgotten, unixNow(), actor
+			next.at, next.actor = unixNow(), actor
 		}
 		out = &stored{subjectRecord: *next}
 		return s.putTombstone(ctx, store, h, now, next)
@@ -166,7 +170,7 @@ func (s *subjects) bury(ctx context.Context, store SubjectStore, h SubjectHash, 
 	return out, err
 }
 
-func (s *subjects) putTombstone(ctx context.Context, store SubjectStore, h SubjectHash, now *stored, next *subjectRecord) error {
+func (s *subjects) putTombstone(ctx context.Context, store *subjectSite, h SubjectHash, now *stored, next *subjectRecord) error {
 	var r Record
 	if err := s.root(ctx, func(root []byte) (err error) {
 		r, err = tombstone(root, s.ring.name, h, next)
@@ -181,62 +185,93 @@ func (s *subjects) putTombstone(ctx context.Context, store SubjectStore, h Subje
 	return s.swap(ctx, store, h, old, r)
 }
 
+// ReviveOptions are optional: nil and the zero value are the defaults.
+type ReviveOptions struct {
+	// Actor stands in the outside tombstone: who revived. At most 100 printable
+	// ASCII characters.
+	Actor string
+	// Now doesn't wait. It is for who knows that Forget was longer ago than
+	// OpenOptions.MaxStale and TTL together, from a certificate's closed_at, say:
+	// a process that hasn't noticed yet would go on sealing with the destroyed
+	// keys, and what it seals is lost.
+	Now bool
+}
+
 // Revive lets a forgotten subject have keys again, new ones: a person who comes
 // back. What was sealed before stays closed for ever. Reviving what isn't
 // forgotten does nothing. It can be repeated.
 //
-// Errors: those of Forget.
-func (r *Keyring) Revive(ctx context.Context, subj Subject, opts *ForgetOptions) error {
+// It waits, in returning a [WaitError], until this process has known of the
+// tombstone for MaxStale and TTL, on its monotonic clock: it has forgotten the
+// subject itself, or this is not the first time that it is asked.
+//
+// Errors: ErrTooEarly as a *WaitError; but for that those of Forget.
+func (r *Keyring) Revive(ctx context.Context, subj Subject, opts *ReviveOptions) error {
 	if opts == nil {
-		opts = new(ForgetOptions)
+		opts = new(ReviveOptions)
 	}
 	return ringError(r.name, r.core().subjects.revive(ctx, subj, *opts))
 }
 
-func (s *subjects) revive(ctx context.Context, subj Subject, opts ForgetOptions) error {
+func (s *subjects) revive(ctx context.Context, subj Subject, opts ReviveOptions) error {
 	h, err := s.begin(ctx, subj, opts.Actor)
 	if err != nil {
 		return err
 	}
-	if err := untilUncontended(ctx, func() error { return s.reviveOnce(ctx, h, opts.Actor) }); err != nil {
+	if err := untilUncontended(ctx, func() error { return s.reviveOnce(ctx, h, opts) }); err != nil {
 		return err
 	}
-	s.forgotten(subj)
+	s.settle(subj.clone(), h, nil)
 	return nil
 }
 
-// reviveOnce goes outside first: the destroyed keys are listed there, so that
-// their row can't come back when the tombstone is no longer in its way.
-func (s *subjects) reviveOnce(ctx context.Context, h SubjectHash, actor string) error {
+// reviveOnce goes outside first: the new life begins there, so that a row of an
+// earlier one can't come back when the tombstone is no longer in its way.
+func (s *subjects) reviveOnce(ctx context.Context, h SubjectHash, opts ReviveOptions) error {
 	row, err := s.readOne(ctx, s.store, h)
 	if err != nil {
 		return err
 	}
-	if t := s.opts.Tombstones; t != nil {
-		mark, err := s.readOne(ctx, t, h)
-		if err != nil {
+	var mark *stored
+	if s.outside != nil {
+		if mark, err = s.readOne(ctx, s.outside, h); err != nil {
 			return fmt.Errorf("tombstones: %w", err)
 		}
-		if mark != nil && mark.state == subjectForgotten {
-			if row != nil && row.state == subjectOpen {
-				return fmt.Errorf("%w: a tombstone stands outside and the store has keys: forget it again first", ErrForgotten)
-			}
-			next := mark.next()
-			next.state, next.at, next.actor = subjectRevived, unixNow(), actor
-			if row != nil {
-				next.retire(row.retired)
-			}
-			if err := s.putTombstone(ctx, t, h, mark, next); err != nil {
-				return fmt.Errorf("tombstones: %w", err)
-			}
+	}
+	inside := row != nil && row.state == subjectForgotten
+	outside := mark != nil && mark.state == subjectForgotten
+	if !inside && !outside {
+		return nil
+	}
+	if outside && row != nil && !inside {
+		return fmt.Errorf("%w: a tombstone stands outside and the store has keys: forget it again first", ErrForgotten)
+	}
+	if err := s.noticed(h, opts.Now); err != nil {
+		return err
+	}
+	life := uint32(0)
+	if inside {
+		life = row.life + 1
+	}
+	if outside {
+		life = max(life, mark.life+1)
+		next := mark.next()
+		next.state, next.life, next.at, next.actor = subjectRevived, life, unixNow(), opts.Actor
+		if inside {
+			next.retire(row.retired)
 		}
+		if err := s.putTombstone(ctx, s.outside, h, mark, next); err != nil {
+			return fmt.Errorf("tombstones: %w", err)
+		}
+	} else if mark != nil {
+		life = max(life, mark.life) // this was interrupted
 	}
 	subjectHook("revived outside")
-	if row == nil || row.state != subjectForgotten {
+	if !inside {
 		return nil
 	}
 	next := row.next()
-	next.state, next.at, next.actor = subjectOpen, 0, ""
+	next.state, next.life, next.at, next.actor = subjectOpen, life, 0, ""
 	key, _, err := s.wrapKey(ctx, 0)
 	if err != nil {
 		return err
@@ -248,9 +283,30 @@ func (s *subjects) reviveOnce(ctx context.Context, h SubjectHash, actor string) 
 	return s.swap(ctx, s.store, h, row.revision, r)
 }
 
+// noticed says how long other processes may still hold the keys of a subject with
+// a tombstone.
+func (s *subjects) noticed(h SubjectHash, now bool) error {
+	if now {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, _ := s.closings.Get(h)
+	if c.since.IsZero() {
+		c.since = time.Now()
+		s.closings.Add(h, c)
+	}
+	if wait := s.ring.core().seenByAll() - time.Since(c.since); wait > 0 {
+		return &WaitError{Op: "revive", Remaining: wait}
+	}
+	return nil
+}
+
 // certificate makes the certificate of a tombstone.
 func (s *subjects) certificate(ctx context.Context, h SubjectHash, rec *subjectRecord) (*Certificate, error) {
 	at := unixTime(rec.at)
+	// The time stamp is cut to seconds, and was made before the tombstone was stored.
+	stored := at.Add(s.ring.core().timeout + time.Second)
 	c := &Certificate{
 		Format:    certificateFormat,
 		Ring:      s.ring.name,
@@ -258,13 +314,13 @@ func (s *subjects) certificate(ctx context.Context, h SubjectHash, rec *subjectR
 		Keys:      []string{},
 		Actor:     rec.actor,
 		Forgotten: at,
-		ClosedAt:  at.Add(s.opts.MaxStale),
+		ClosedAt:  stored.Add(s.opts.MaxStale),
 	}
 	for _, id := range rec.retired {
 		c.Keys = append(c.Keys, fmt.Sprintf("%08x", id))
 	}
 	c.NotCovered = []NotCovered{
-		{What: "processes that hold the subject's keys: those that reach the key store until " + at.Add(s.opts.TTL).Format(time.RFC3339) + ", those that are cut off from it until closed_at", Until: &c.ClosedAt},
+		{What: "processes that hold the subject's keys: those that reach the key store until " + stored.Add(s.opts.TTL).Format(time.RFC3339) + ", those that are cut off from it until closed_at", Until: &c.ClosedAt},
 		{What: "what was decrypted before: exports, logs, caches, search engines, memory dumps"},
 		{What: "fields that the record leaves readable (bind fields, untagged fields), deterministic fields and blind indexes"},
 		{What: "data about the subject in records that don't name it as their subject"},
@@ -276,16 +332,17 @@ func (s *subjects) certificate(ctx context.Context, h SubjectHash, rec *subjectR
 	} else {
 		c.NotCovered = append(c.NotCovered, NotCovered{What: "backups of the key store, together with the KMS: until the last one that holds the keys has expired, or the key-encryption key is destroyed"})
 	}
-	if s.opts.Tombstones == nil {
-		c.NotCovered = append(c.NotCovered, NotCovered{What: "a restored backup of the key store: no tombstones are kept outside of it, so it opens the subject again; forget again after each restore"})
+	restored := "a restored backup of the key store: no tombstones are kept outside of it, so it opens the subject again; forget again after each restore"
+	if s.outside != nil {
+		restored = "a restored backup of the key store: it has the keys again, which programs that look at the tombstones outside refuse and others don't; forget again after each restore"
 	}
+	c.NotCovered = append(c.NotCovered, NotCovered{What: restored})
 	err := s.root(ctx, func(root []byte) error { return c.sign(root) })
 	return c, err
 }
 
 // VerifyCertificate checks that the ring made the certificate and that nothing in
-// it was changed since. It says nothing about the store of today: Forget again
-// does, and changes nothing if all is as it was.
+// it was changed since. It says nothing about the store of today.
 //
 // Errors: ErrCertificate; those of Key for the subject-hash key.
 func (r *Keyring) VerifyCertificate(ctx context.Context, c *Certificate) error {

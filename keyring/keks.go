@@ -17,7 +17,7 @@ type keks []*kek
 func newKEKs(name string, first kmsprovider.Provider, opts *OpenOptions) (keks, error) {
 	var out keks
 	for _, kms := range append([]kmsprovider.Provider{first}, opts.Also...) {
-		e, err := newKEK(kms, opts.CallTimeout, teller{opts.Logger, name})
+		e, err := newKEK(kms, opts.CallTimeout, newTeller(name, opts))
 		if err != nil {
 			return nil, err
 		}

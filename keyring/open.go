@@ -26,7 +26,7 @@ func Open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 	filled := opts.filled()
 	r, err := open(ctx, name, store, kms, pin, filled)
 	if suspicious(err) {
-		teller{filled.Logger, name}.tell(slog.LevelError, EventTampered, errorAttr(err))
+		newTeller(name, &filled).tell(slog.LevelError, EventTampered, errorAttr(err))
 	}
 	return r, ringError(name, err)
 }
@@ -40,6 +40,9 @@ func open(ctx context.Context, name string, store Store, kms kmsprovider.Provide
 	}
 	if store == nil {
 		return nil, errNoStore
+	}
+	if err := checkTombstones(store, &opts); err != nil {
+		return nil, err
 	}
 	keks, err := newKEKs(name, kms, &opts)
 	if err != nil {

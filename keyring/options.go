@@ -80,9 +80,10 @@ type OpenOptions struct {
 	Anchor Anchor
 
 	// Logger is told what happens to the ring; see EventKeyPromoted and the other
-	// events. It is called by whoever meets the event, also in the background.
-	// Default: none.
+	// events. It is called in the background, in the order of the events; while it
+	// is 1,000 behind, more are dropped. Default: none.
 	Logger *slog.Logger
+	events *eventQueue
 
 	// Rotation is what Maintain goes by.
 	Rotation RotatePolicy
@@ -115,6 +116,7 @@ func (o *OpenOptions) filled() OpenOptions {
 			*d = def
 		}
 	}
+	out.events = new(eventQueue)
 	set(&out.CallTimeout, DefaultCallTimeout)
 	set(&out.TTL, DefaultTTL)
 	set(&out.MaxStale, DefaultMaxStale)

@@ -175,20 +175,46 @@ type limiter struct {
 func (l *limiter) exhausted() (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.exhaustedLocked(), l.err
+}
+
+func (l *limiter) exhaustedLocked() bool {
 	if n := time.Since(l.since) / unknownInterval; l.spent > 0 && n > 0 {
 		l.spent -= min(l.spent, int(min(n, unknownBurst)))
 		l.since = l.since.Add(n * unknownInterval)
 	}
-	return l.spent >= unknownBurst, l.err
+	return l.spent >= unknownBurst
 }
 
-func (l *limiter) ended(err error) {
+// take counts a refresh that is about to begin, or says how the last one ended.
+func (l *limiter) take() (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.exhaustedLocked() {
+		return false, l.err
+	}
+	l.count()
+	return true, nil
+}
+
+func (l *limiter) count() {
 	if l.spent == 0 {
 		l.since = time.Now()
 	}
 	l.spent++
+}
+
+func (l *limiter) result(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
+// ended counts a refresh and notes how it ended.
+func (l *limiter) ended(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count()
 	l.err = err
 }
 

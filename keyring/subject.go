@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -118,19 +119,31 @@ func (k *SubjectKeys) Key(ctx context.Context, id uint32) (*crypto.Key, error) {
 		}
 	}
 	subjects := k.ring.core().subjects
-	if exhausted, err := subjects.unknown.exhausted(); !exhausted {
-		e, err := subjects.reload(ctx, k.subj, false)
-		subjects.unknown.ended(err)
-		if err != nil {
-			return nil, ringError(k.ring.name, keyError(keyID(id), err))
+	if ok, err := subjects.unknown.take(); !ok {
+		if err == nil {
+			err = fmt.Errorf("subject: %w", ErrUnknownKey)
 		}
-		k.more = append(k.more, e)
-		if key := e.find(id); key != nil {
-			return key, nil
-		}
-	} else if err != nil {
 		return nil, ringError(k.ring.name, keyError(keyID(id), err))
 	}
+	e, err := subjects.reload(ctx, k.subj, false)
+	if err == nil {
+		e, err = e.usable()
+	}
+	// Others are told how the store is, not how this subject or this caller fares.
+	switch {
+	case errors.Is(err, ErrUnavailable) && ctx.Err() == nil:
+		subjects.unknown.result(err)
+	case err == nil:
+		subjects.unknown.result(nil)
+	}
+	if err != nil {
+		return nil, ringError(k.ring.name, keyError(keyID(id), err))
+	}
+	if key := e.find(id); key != nil {
+		k.more = append(k.more, e)
+		return key, nil
+	}
+	e.release()
 	return nil, ringError(k.ring.name, keyError(keyID(id), fmt.Errorf("subject: %w", ErrUnknownKey)))
 }
 
@@ -148,15 +161,21 @@ func (k *SubjectKeys) Release() {
 // subjectEntry is what was loaded of a subject. It never changes, but for who
 // holds it.
 type subjectEntry struct {
+	hash     SubjectHash
 	revision uint64 // 0: there is no record
+	digest   uint64 // of the record, under the process's seed
+	outside  uint64 // revision of the outside tombstone; 0 if there is none
 	state    subjectState
 	asked    time.Time // when the store was asked; monotonic
+	turn     uint64    // when the look began
+	known    uint64    // when it was over: looks that begin later see as much
 	keys     []*crypto.Key
 	one      [1]*crypto.Key // of keys, for most subjects
 	primary  *crypto.Key
 	wrap     *cell // of the key that wraps them: when it goes, so do they
 
 	refs      atomic.Int64 // the cache's, and each SubjectKeys'; wiped at 0
+	strays    atomic.Pointer[strays]
 	reloading atomic.Bool
 }
 
@@ -176,6 +195,9 @@ func (e *subjectEntry) acquire() bool {
 func (e *subjectEntry) release() {
 	if e.refs.Add(-1) == 0 {
 		e.wipe()
+		if s := e.strays.Load(); s != nil {
+			s.drop(e)
+		}
 	}
 }
 

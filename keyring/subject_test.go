@@ -269,7 +269,7 @@ func TestForget(t *testing.T) {
 	closed("forgotten again", fresh(nil))
 
 	// The certificate.
-	if len(cert.Keys) != 2 || cert.Actor != "dpo" || cert.ClosedAt.Sub(cert.Forgotten) != DefaultMaxStale || cert.IrrecoverableAt.Sub(cert.Forgotten) != 30*24*time.Hour {
+	if len(cert.Keys) != 2 || cert.Actor != "dpo" || cert.ClosedAt.Sub(cert.Forgotten) != DefaultMaxStale+DefaultCallTimeout+time.Second || cert.IrrecoverableAt.Sub(cert.Forgotten) != 30*24*time.Hour {
 		t.Errorf("%+v", cert)
 	}
 	text := must[[]byte](t)(json.Marshal(cert))
@@ -315,7 +315,7 @@ func TestRevive(t *testing.T) {
 		ct := sealFor(t, ring, ada)
 		yesterday := snapshotOf(store)
 		must[*Certificate](t)(ring.Forget(t.Context(), ada, nil))
-		if err := ring.Revive(t.Context(), ada, &ForgetOptions{Actor: "dpo"}); err != nil {
+		if err := ring.Revive(t.Context(), ada, &ReviveOptions{Actor: "dpo", Now: true}); err != nil {
 			t.Fatal(err)
 		}
 		if err := openFor(ring, ada, ct); !errors.Is(err, ErrUnknownKey) {
@@ -328,7 +328,7 @@ func TestRevive(t *testing.T) {
 		if err := openFor(ring, ada, ct); !errors.Is(err, ErrUnknownKey) {
 			t.Errorf("the old key: %v", err)
 		}
-		if err := ring.Revive(t.Context(), ada, nil); err != nil {
+		if err := ring.Revive(t.Context(), ada, &ReviveOptions{Now: true}); err != nil {
 			t.Error(err)
 		}
 		cert := must[*Certificate](t)(ring.Forget(t.Context(), ada, nil))
@@ -339,11 +339,11 @@ func TestRevive(t *testing.T) {
 			continue
 		}
 		// Revived, and the row of the first life restored: it doesn't come back.
-		if err := ring.Revive(t.Context(), ada, nil); err != nil {
+		if err := ring.Revive(t.Context(), ada, &ReviveOptions{Now: true}); err != nil {
 			t.Fatal(err)
 		}
 		restore(store, yesterday)
-		ring.core().subjects.forgotten(ada)
+		ring.core().subjects.cache.Purge()
 		if err := openFor(ring, ada, ct); !errors.Is(err, ErrForgotten) {
 			t.Errorf("a row of an earlier life: %v", err)
 		}
@@ -578,7 +578,7 @@ func TestSubjectTamper(t *testing.T) {
 		}
 		edit(rows)
 		restore(store, map[string]map[SubjectHash]Record{"app": rows})
-		stranger.core().subjects.forgotten(s) // of what is at hand
+		stranger.core().subjects.cache.Purge() // of what is at hand
 		keys, err := stranger.Subject(t.Context(), s)
 		keys.Release()
 		if s == gone && errors.Is(err, ErrForgotten) {

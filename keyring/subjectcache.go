@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -12,24 +15,58 @@ import (
 
 // subjects is what a Keyring knows of its subjects.
 type subjects struct {
-	ring  *Keyring
-	store SubjectStore // nil: it keeps none
-	opts  OpenOptions
+	ring    *Keyring
+	store   *subjectSite // nil: it keeps none
+	outside *subjectSite // of tombstones; nil: there is none
+	opts    OpenOptions
+	seed    maphash.Seed // of the digests of records
 
 	cache   *lru.Cache[Subject, *subjectEntry]
 	unknown limiter // reloads for unknown key ids
 	breaker breaker // of the stores, for reloads that can be done without
 
+	// turn numbers what happens, for an order that is free of clocks.
+	turn atomic.Uint64
+	// closings are the latest subjects that this process has forgotten or revived.
+	closings *lru.Cache[SubjectHash, closing]
+
 	mu      sync.Mutex
-	flights map[Subject]*subjectFlight
+	flights map[flightKey]*subjectFlight
+	early   struct { // subjects to look at again in the background
+		list    []*earlyLook
+		running bool
+	}
 	sweeper *time.Timer
 	closed  bool
 
-	job struct { // of Maintain
-		primary uint32
-		after   SubjectHash
-		done    bool
-	}
+	strays strays
+
+	job rewrapJob // of Maintain; guarded by mu
+}
+
+// maxClosings bounds what is remembered of subjects that were forgotten.
+const maxClosings = 1 << 16
+
+// A closing is when this process forgot or revived a subject.
+type closing struct {
+	turn uint64 // looks that began before are out of date
+	// since is when the process knew of the tombstone first; monotonic, zero if
+	// there is none.
+	since time.Time
+}
+
+// A subjectSite is a store of subjects. Each has a gate of its own, so that one that
+// hangs doesn't hold up the other.
+type subjectSite struct {
+	SubjectStore
+	gate *gate
+}
+
+// flightKey: who only reads must not be answered by who creates, nor the other way
+// round.
+type flightKey struct {
+	Subject
+	ensure bool
 }
 
 // subjectFlight is one load of a subject, for all who wait for it.
@@ -39,27 +76,93 @@ type subjectFlight struct {
 	entry   *subjectEntry // holds a reference until the last waiter has gone
 }
 
+type earlyLook struct {
+	subj Subject
+	old  *subjectEntry // not held
+}
+
+// errOutdated: a look began before the subject was forgotten or revived.
+var errOutdated = errors.New("subject: looked up before it was forgotten or revived")
+
 func newSubjects(r *Keyring, store Store, opts OpenOptions) *subjects {
-	s := &subjects{ring: r, opts: opts, flights: make(map[Subject]*subjectFlight)}
-	s.store, _ = store.(SubjectStore)
+	s := &subjects{ring: r, opts: opts, seed: maphash.MakeSeed(), flights: make(map[flightKey]*subjectFlight)}
+	if store, ok := store.(SubjectStore); ok {
+		s.store = &subjectSite{store, &r.core().gate}
+	}
+	if opts.Tombstones != nil {
+		s.outside = &subjectSite{opts.Tombstones, new(gate)}
+	}
 	var err error
-	if s.cache, err = lru.NewWithEvict(opts.SubjectCache, func(_ Subject, e *subjectEntry) { e.release() }); err != nil {
+	if s.cache, err = lru.NewWithEvict(opts.SubjectCache, func(_ Subject, e *subjectEntry) { s.letGo(e) }); err != nil {
 		panic(err) // the size is positive
+	}
+	if s.closings, err = lru.New[SubjectHash, closing](maxClosings); err != nil {
+		panic(err)
 	}
 	return s
 }
 
+// checkTombstones refuses tombstones in the ring's own store, where they would take
+// the place of the records.
+func checkTombstones(store Store, opts *OpenOptions) error {
+	if t := reflect.TypeOf(store); opts.Tombstones != nil && t != nil && t.Comparable() && any(opts.Tombstones) == any(store) {
+		return fmt.Errorf("%w: OpenOptions.Tombstones is the ring's own store; give one that its backups don't restore", ErrSubject)
+	}
+	return nil
+}
+
 func (s *subjects) close() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
 	if s.sweeper != nil {
 		s.sweeper.Stop()
 	}
-	s.mu.Unlock()
 	for _, e := range s.cache.Values() {
 		e.wipe()
 	}
 	s.cache.Purge()
+	s.strays.wipe(nil)
+}
+
+// strays are entries that somebody holds and the cache doesn't: they must be wiped,
+// too, when their subject is forgotten.
+type strays struct {
+	mu  sync.Mutex
+	set map[*subjectEntry]bool // guarded by mu
+}
+
+// letGo is called with what leaves the cache.
+func (s *subjects) letGo(e *subjectEntry) {
+	if e.refs.CompareAndSwap(1, 0) {
+		e.wipe()
+		return
+	}
+	s.strays.mu.Lock()
+	if s.strays.set == nil {
+		s.strays.set = make(map[*subjectEntry]bool)
+	}
+	s.strays.set[e] = true
+	e.strays.Store(&s.strays)
+	s.strays.mu.Unlock()
+	e.release()
+}
+
+func (s *strays) drop(e *subjectEntry) {
+	s.mu.Lock()
+	delete(s.set, e)
+	s.mu.Unlock()
+}
+
+// wipe wipes the strays of a subject; nil are all.
+func (s *strays) wipe(h *SubjectHash) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := range s.set {
+		if h == nil || e.hash == *h {
+			e.wipe()
+		}
+	}
 }
 
 // cached returns a usable entry, held, and how fresh it is; nil if there is none.
@@ -89,7 +192,7 @@ func (s *subjects) acquire(ctx context.Context, subj Subject, ensure bool) (*sub
 	} else if e != nil && age < s.opts.TTL {
 		// Fresh enough, and in use: so that nobody has to wait for it later.
 		if !e.reloading.Swap(true) {
-			go s.ahead(subj.clone(), e)
+			s.lookEarly(&earlyLook{subj.clone(), e})
 		}
 		return e.usable()
 	} else if e != nil {
@@ -120,11 +223,51 @@ func (e *subjectEntry) usable() (*subjectEntry, error) {
 	return e, nil
 }
 
-// ahead looks at a subject again in the background.
-func (s *subjects) ahead(subj Subject, e *subjectEntry) {
-	defer e.reloading.Store(false)
-	if fresh, err := s.confirm(s.ring.core().bg.ctx, subj, false); err == nil {
-		fresh.release()
+// lookEarly looks at a subject again in the background, with others that need it
+// meanwhile: a page of rows that was read at once gets old at once.
+func (s *subjects) lookEarly(l *earlyLook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.early.list = append(s.early.list, l)
+	if !s.early.running {
+		s.early.running = true
+		go s.runEarly()
+	}
+}
+
+func (s *subjects) runEarly() {
+	ctx := s.ring.core().bg.ctx
+	for {
+		s.mu.Lock()
+		n := min(len(s.early.list), MaxSubjectBatch)
+		if n == 0 || s.closed {
+			s.early.list, s.early.running = nil, false
+			s.mu.Unlock()
+			return
+		}
+		batch := s.early.list[:n]
+		s.early.list = s.early.list[n:]
+		s.mu.Unlock()
+
+		if s.breaker.allow() == nil {
+			list := make([]Subject, n)
+			for i, l := range batch {
+				list[i] = l.subj
+			}
+			out, _, _ := s.load(ctx, list, false)
+			for _, e := range out {
+				if e != nil {
+					e.release()
+				}
+			}
+			s.breaker.ended(false, nil) // if no store was asked
+		}
+		for _, l := range batch {
+			l.old.reloading.Store(false)
+		}
 	}
 }
 
@@ -134,16 +277,8 @@ func (s *subjects) confirm(ctx context.Context, subj Subject, ensure bool) (*sub
 	if err := s.breaker.allow(); err != nil {
 		return nil, err
 	}
-	e, err := s.reload(ctx, subj, ensure)
-	switch {
-	case err == nil || !errors.Is(err, ErrUnavailable):
-		s.breaker.ended(true, nil)
-	case ctx.Err() == context.Canceled:
-		s.breaker.ended(false, nil)
-	default:
-		s.breaker.ended(false, err)
-	}
-	return e, err
+	defer s.breaker.ended(false, nil) // if no store was asked
+	return s.reload(ctx, subj, ensure)
 }
 
 // reload loads a subject, once for all who ask meanwhile, and returns the entry
@@ -152,7 +287,7 @@ func (s *subjects) reload(ctx context.Context, subj Subject, ensure bool) (*subj
 	if err := subj.validate(); err != nil {
 		return nil, err
 	}
-	key := subj.clone()
+	key := flightKey{subj.clone(), ensure}
 	s.mu.Lock()
 	f := s.flights[key]
 	if f == nil {
@@ -178,7 +313,7 @@ func (s *subjects) reload(ctx context.Context, subj Subject, ensure bool) (*subj
 	for {
 		// Twice the patience: of the KMS for the key that wraps, and the stores.
 		err := f.do(ctx, c.patience()+2*c.timeout, func(ctx context.Context) error {
-			e, err := s.loadOne(ctx, key, ensure)
+			e, err := s.loadOne(ctx, key.Subject, ensure)
 			if err != nil {
 				return err
 			}
@@ -202,11 +337,6 @@ func (s *subjects) reload(ctx context.Context, subj Subject, ensure bool) (*subj
 		held := e != nil && e.acquire()
 		s.mu.Unlock()
 		if held {
-			if ensure && e.state == subjectOpen && e.primary == nil {
-				// The flight was one that doesn't create.
-				e.release()
-				continue
-			}
 			return e, nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -216,29 +346,41 @@ func (s *subjects) reload(ctx context.Context, subj Subject, ensure bool) (*subj
 }
 
 func (s *subjects) loadOne(ctx context.Context, subj Subject, ensure bool) (*subjectEntry, error) {
-	entries, err := s.load(ctx, []Subject{subj}, ensure)
-	if err != nil {
-		return nil, err
+	for {
+		entries, errs, err := s.load(ctx, []Subject{subj}, ensure)
+		switch {
+		case err != nil:
+			return nil, err
+		case errors.Is(errs[0], errOutdated):
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+		case errs[0] != nil:
+			return nil, errs[0]
+		case entries[0] == nil:
+			return nil, fmt.Errorf("the subject has no keys: %w", ErrUnknownKey)
+		default:
+			return entries[0], nil
+		}
 	}
-	e := entries[0]
-	if e == nil {
-		return nil, fmt.Errorf("the subject has no keys: %w", ErrUnknownKey)
-	}
-	return e, nil
 }
 
-// warm loads those subjects that aren't at hand.
-func (s *subjects) warm(ctx context.Context, list []Subject, ensure bool) error {
+// warm loads those subjects that aren't at hand. A subject that can't be loaded
+// doesn't keep the others from it; the first such error is returned.
+func (s *subjects) warm(ctx context.Context, list []Subject, ensure bool) (first error) {
 	cold := make([]Subject, 0, len(list))
 	seen := make(map[Subject]bool, len(list))
 	for _, subj := range list {
 		if seen[subj] {
 			continue
 		}
-		if err := subj.validate(); err != nil {
-			return err
-		}
 		seen[subj] = true
+		if err := subj.validate(); err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
 		if e, age := s.cached(subj); e != nil {
 			// What is old and can't be confirmed is looked at one by one.
 			e.release()
@@ -250,38 +392,60 @@ func (s *subjects) warm(ctx context.Context, list []Subject, ensure bool) error 
 	}
 	for len(cold) > 0 {
 		n := min(len(cold), MaxSubjectBatch)
-		entries, err := s.load(ctx, cold[:n], ensure)
+		entries, errs, err := s.load(ctx, cold[:n], ensure)
 		if err != nil {
 			return err
 		}
-		for _, e := range entries {
+		for i, e := range entries {
 			if e != nil {
 				e.release()
+			} else if err := errs[i]; err != nil && first == nil && !errors.Is(err, errOutdated) && !errors.Is(err, ErrForgotten) {
+				first = err
 			}
 		}
 		cold = cold[n:]
 	}
-	return nil
+	return first
 }
 
-// keep puts an entry into the cache, which holds it from then on.
-func (s *subjects) keep(subj Subject, e *subjectEntry) {
+// keep puts an entry into the cache, which holds it besides the caller, and returns
+// it; or the one that is there, held by the caller instead, if it is better.
+//
+// Errors: errOutdated; ErrClosed. Then nothing is held.
+func (s *subjects) keep(subj Subject, e *subjectEntry) (*subjectEntry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return
+		e.release()
+		return nil, ErrClosed
+	}
+	if c, ok := s.closings.Peek(e.hash); ok && e.turn < c.turn {
+		e.release()
+		return nil, errOutdated
 	}
 	if old, ok := s.cache.Peek(subj); ok {
-		if old.asked.After(e.asked) || old.revision > e.revision && e.state != subjectForgotten {
-			return // somebody knows better
+		if old.better(e) && old.acquire() {
+			e.release()
+			return old, nil
 		}
-		s.cache.Remove(subj) // releases it
+		s.cache.Remove(subj) // lets go of it
 	}
 	e.refs.Add(1)
 	s.cache.Add(subj, e)
 	if s.sweeper == nil {
 		s.sweeper = time.AfterFunc(s.opts.MaxStale/2, s.sweep)
 	}
+	return e, nil
+}
+
+// better reports whether an entry is to be used rather than e. Neither is rolled
+// back. Of two open ones it is the one of the higher revision: a look may begin
+// later and yet see less than the writer who is at it.
+func (old *subjectEntry) better(e *subjectEntry) bool {
+	if old.state == subjectOpen && e.state == subjectOpen && old.revision != e.revision {
+		return old.revision > e.revision
+	}
+	return old.turn > e.turn
 }
 
 // sweep lets go of what may no longer be used, also if nobody asks for it.
@@ -304,12 +468,28 @@ func (s *subjects) sweep() {
 	s.sweeper.Reset(s.opts.MaxStale / 2)
 }
 
-// forgotten wipes what is known of a subject, whoever holds it.
-func (s *subjects) forgotten(subj Subject) {
+// settle wipes what this process holds of a subject, whoever holds it, and makes
+// looks that are under way begin again. next, if there is one, is what is known now.
+func (s *subjects) settle(subj Subject, h SubjectHash, next *subjectEntry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c := closing{turn: s.turn.Add(1)}
+	if next != nil && next.state == subjectForgotten {
+		c.since = time.Now()
+		if old, ok := s.closings.Peek(h); ok && !old.since.IsZero() {
+			c.since = old.since
+		}
+	}
+	s.closings.Add(h, c)
+	delete(s.flights, flightKey{subj, false})
+	delete(s.flights, flightKey{subj, true})
 	if e, ok := s.cache.Peek(subj); ok {
 		e.wipe()
 		s.cache.Remove(subj)
+	}
+	s.strays.wipe(&h)
+	if next != nil && !s.closed {
+		next.turn, next.known = s.turn.Add(1), s.turn.Load()
+		s.cache.Add(subj, next)
 	}
 }

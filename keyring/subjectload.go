@@ -1,11 +1,13 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,8 +24,8 @@ var subjectHook = func(step string) {}
 // sealed keys or the tag.
 type stored struct {
 	subjectRecord
-	header, rest []byte
-	one          [1]subjectKeyRecord // of keys, for most subjects
+	data, header, rest []byte              // data is both
+	one                [1]subjectKeyRecord // of keys, for most subjects
 }
 
 var errNoSubjects = fmt.Errorf("%w: the ring's store keeps none; see SubjectStore", ErrSubject)
@@ -55,11 +57,11 @@ func (s *subjects) hashes(ctx context.Context, list []Subject) ([]SubjectHash, e
 }
 
 // ask makes one bounded call to a store, and counts it.
-func ask[T any](ctx context.Context, c *core, count *atomic.Uint64, call func(context.Context) (T, error)) (T, error) {
+func ask[T any](ctx context.Context, c *core, g *gate, count *atomic.Uint64, call func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	count.Add(1)
-	out, err := guard(ctx, &c.gate, call, func(T) {})
+	out, err := guard(ctx, g, call, func(T) {})
 	if err == nil {
 		return out, nil
 	}
@@ -71,18 +73,23 @@ func ask[T any](ctx context.Context, c *core, count *atomic.Uint64, call func(co
 }
 
 // read asks a store for records.
-func (s *subjects) read(ctx context.Context, store SubjectStore, hashes []SubjectHash) (map[SubjectHash]Record, error) {
+func (s *subjects) read(ctx context.Context, at *subjectSite, hashes []SubjectHash) (map[SubjectHash]Record, error) {
 	c := s.ring.core()
-	return ask(ctx, c, &c.counts.reads, func(ctx context.Context) (map[SubjectHash]Record, error) {
-		return store.LoadSubjects(ctx, s.ring.name, hashes)
+	rows, err := ask(ctx, c, at.gate, &c.counts.reads, func(ctx context.Context) (map[SubjectHash]Record, error) {
+		return at.LoadSubjects(ctx, s.ring.name, hashes)
 	})
+	if errors.Is(err, ErrConflict) {
+		// Serialisable databases give up reads, too.
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return rows, err
 }
 
 // swap is a compare-and-swap.
-func (s *subjects) swap(ctx context.Context, store SubjectStore, h SubjectHash, old uint64, next Record) error {
+func (s *subjects) swap(ctx context.Context, at *subjectSite, h SubjectHash, old uint64, next Record) error {
 	c := s.ring.core()
-	_, err := ask(ctx, c, &c.counts.writes, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, store.CompareAndSwapSubject(ctx, s.ring.name, h, old, next)
+	_, err := ask(ctx, c, at.gate, &c.counts.writes, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, at.CompareAndSwapSubject(ctx, s.ring.name, h, old, next)
 	})
 	return err
 }
@@ -90,19 +97,30 @@ func (s *subjects) swap(ctx context.Context, store SubjectStore, h SubjectHash, 
 // a look is what the stores had of some subjects.
 type look struct {
 	asked         time.Time // monotonic
+	turn          uint64
 	rows, outside map[SubjectHash]Record
+	away          error // why there is no outside
 }
 
 func (s *subjects) look(ctx context.Context, hashes []SubjectHash) (l *look, err error) {
-	l = &look{asked: time.Now()}
-	if l.rows, err = s.read(ctx, s.store, hashes); err != nil {
-		return nil, err
-	}
-	if s.opts.Tombstones != nil {
+	l = &look{asked: time.Now(), turn: s.turn.Add(1)}
+	l.rows, err = s.read(ctx, s.store, hashes)
+	if err == nil && s.outside != nil {
 		// After the rows: a subject that is forgotten in between is seen here.
-		if l.outside, err = s.read(ctx, s.opts.Tombstones, hashes); err != nil {
-			return nil, fmt.Errorf("tombstones: %w", err)
+		if l.outside, l.away = s.read(ctx, s.outside, hashes); l.away != nil {
+			l.away = fmt.Errorf("tombstones: %w", l.away)
 		}
+	}
+	switch failed := cmp.Or(err, l.away); {
+	case ctx.Err() != nil:
+		s.breaker.ended(false, nil) // the caller's affair
+	case errors.Is(failed, ErrUnavailable):
+		s.breaker.ended(false, failed)
+	default:
+		s.breaker.ended(true, nil)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -123,140 +141,181 @@ func (s *subjects) parse(ctx context.Context, h SubjectHash, r Record) (*stored,
 }
 
 // load loads subjects from the stores, in two calls at most, and puts them into
-// the cache. It returns an entry for each, held by the caller; nil for one that
-// has no keys.
-func (s *subjects) load(ctx context.Context, list []Subject, ensure bool) (out []*subjectEntry, err error) {
+// the cache. It returns an entry for each, held by the caller; nil for one that has
+// no keys, or an error of its own, which may be errOutdated.
+func (s *subjects) load(ctx context.Context, list []Subject, ensure bool) (out []*subjectEntry, errs []error, err error) {
 	if s.store == nil {
-		return nil, errNoSubjects
+		return nil, nil, errNoSubjects
 	}
 	// A ring whose record is too old must not unwrap by it.
 	if err := s.ring.current(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	hashes, err := s.hashes(ctx, list)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l, err := s.look(ctx, hashes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out = make([]*subjectEntry, len(list))
-	defer func() {
-		if err != nil {
-			for _, e := range out {
-				if e != nil {
-					e.release()
-				}
-			}
-			out = nil
+	out, errs = make([]*subjectEntry, len(list)), make([]error, len(list))
+	// What is wrong with one subject is its own affair; what is away is so for all.
+	sort := func(i int, e *subjectEntry, err error) error {
+		out[i] = e
+		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+			return err
 		}
-	}()
-	err = severally(len(hashes), runtime.GOMAXPROCS(0), func(i int) (err error) {
-		out[i], err = s.entry(ctx, hashes[i], l)
-		return err
+		errs[i] = err
+		return nil
+	}
+	err = severally(len(list), runtime.GOMAXPROCS(0), func(i int) error {
+		e, err := s.entry(ctx, list[i], hashes[i], l)
+		return sort(i, e, err)
 	})
-	if err != nil {
-		return out, err
-	}
-	var missing []int
-	for i, e := range out {
-		if e.state == subjectForgotten || e.primary != nil {
-			continue
-		}
-		e.release()
-		out[i] = nil
-		if ensure {
-			missing = append(missing, i)
-		}
-	}
-	if err := s.createAll(ctx, hashes, l, missing, out); err != nil {
-		return out, err
-	}
-	for i, e := range out {
-		if e != nil {
-			if err := s.noRollback(list[i], e); err != nil {
-				return out, err
+	if err == nil && ensure {
+		var missing []int
+		for i := range list {
+			if out[i] == nil && errs[i] == nil {
+				missing = append(missing, i)
 			}
-			s.keep(list[i], e)
+		}
+		err = severally(len(missing), storeCalls, func(n int) error {
+			i := missing[n]
+			e, err := s.create(ctx, list[i], hashes[i], l)
+			return sort(i, e, err)
+		})
+	}
+	for i, e := range out {
+		switch {
+		case e == nil:
+		case err != nil:
+			e.release()
+		default:
+			out[i], errs[i] = s.keep(list[i], e)
 		}
 	}
-	return out, nil
+	if err != nil {
+		return nil, nil, err
+	}
+	return out, errs, nil
 }
 
 // noRollback refuses a record older than the one that this process knows.
-func (s *subjects) noRollback(subj Subject, e *subjectEntry) error {
+func (s *subjects) noRollback(subj Subject, e *subjectEntry, l *look) error {
 	old, ok := s.cache.Peek(subj)
-	if ok && e.state != subjectForgotten && old.revision > e.revision && e.asked.After(old.asked) {
-		return fmt.Errorf("%w: the store has revision %d of a subject, this process has seen %d; was a backup restored?", ErrRollback, e.revision, old.revision)
+	if !ok || e.turn < old.known {
+		return nil
+	}
+	const hint = "was a backup restored?"
+	switch {
+	case e.outside < old.outside && l.away == nil:
+		return fmt.Errorf("%w: tombstones: revision %d of a subject, this process has seen %d; %s", ErrRollback, e.outside, old.outside, hint)
+	case e.state == subjectForgotten && e.outside > 0:
+		return nil // closed, whatever the row is
+	case e.revision == 0 && old.revision > 0:
+		return fmt.Errorf("%w: the store has lost the record of a subject; %s", ErrRollback, hint)
+	case e.revision < old.revision:
+		return fmt.Errorf("%w: the store has revision %d of a subject, this process has seen %d; %s", ErrRollback, e.revision, old.revision, hint)
+	case e.revision == old.revision && e.digest != old.digest:
+		return fmt.Errorf("%w: the store has another revision %d of a subject than this process has seen; was a backup restored and written to?", ErrRollback, e.revision)
 	}
 	return nil
 }
 
-// entry makes the entry of what is stored for a subject, held by the caller.
-func (s *subjects) entry(ctx context.Context, h SubjectHash, l *look) (*subjectEntry, error) {
-	rec, state, err := s.judge(ctx, h, l)
+// entry makes the entry of what is stored for a subject, held by the caller; nil if
+// it has no keys.
+func (s *subjects) entry(ctx context.Context, subj Subject, h SubjectHash, l *look) (*subjectEntry, error) {
+	j, err := s.judge(ctx, h, l)
 	if err != nil {
 		return nil, err
 	}
-	e := newSubjectEntry(l, h, state)
-	if rec == nil {
+	e := s.newEntry(l, h, j)
+	if err := s.noRollback(subj, e, l); err != nil {
+		return nil, err
+	}
+	if e.state == subjectForgotten {
 		return e, nil
 	}
-	wrap, secrets, err := s.unwrap(ctx, h, rec)
+	if j.row == nil || len(j.row.keys) == 0 {
+		return nil, nil
+	}
+	wrap, secrets, err := s.unwrap(ctx, h, j.row)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(secrets)
-	return e, e.fill(&rec.subjectRecord, secrets, wrap)
+	if err := e.fill(&j.row.subjectRecord, secrets, wrap); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
-// newSubjectEntry makes an entry without keys, held by the caller.
-func newSubjectEntry(l *look, h SubjectHash, state subjectState) *subjectEntry {
-	e := &subjectEntry{asked: l.asked, state: state, revision: l.rows[h].Revision}
+// newEntry makes an entry without keys, held by the caller.
+func (s *subjects) newEntry(l *look, h SubjectHash, j *judgement) *subjectEntry {
+	e := &subjectEntry{hash: h, asked: l.asked, turn: l.turn, known: s.turn.Add(1), state: j.state}
+	if j.row != nil {
+		e.revision, e.digest = j.row.revision, maphash.Bytes(s.seed, j.row.data)
+	}
+	if j.mark != nil {
+		e.outside = j.mark.revision
+	}
+	return e.held()
+}
+
+func (e *subjectEntry) held() *subjectEntry {
 	e.refs.Store(1)
 	return e
 }
 
-// judge says whether a subject is open, by its record and the tombstone outside.
-// The record returned is that of an open one, nil if it has none.
-func (s *subjects) judge(ctx context.Context, h SubjectHash, l *look) (*stored, subjectState, error) {
-	var mark *stored
+// A judgement says whether a subject is open, by its record and the tombstone
+// outside.
+type judgement struct {
+	state     subjectState
+	row, mark *stored // nil if there is none
+}
+
+// judge looks at the record first: that a subject is forgotten is final, also while
+// the tombstones outside are away.
+func (s *subjects) judge(ctx context.Context, h SubjectHash, l *look) (*judgement, error) {
+	j := &judgement{state: subjectOpen}
+	var bad error
+	if r, ok := l.rows[h]; ok {
+		if j.row, bad = s.parse(ctx, h, r); bad == nil && j.row.state == subjectRevived {
+			bad = fmt.Errorf("%w: subject: state %d in the store", ErrCorrupt, j.row.state)
+		}
+		if bad == nil {
+			j.state = j.row.state
+		} else {
+			j.row = nil
+		}
+	}
 	if r, ok := l.outside[h]; ok {
-		var err error
-		if mark, err = s.parse(ctx, h, r); err != nil {
-			return nil, 0, fmt.Errorf("tombstones: %w", err)
+		mark, err := s.parse(ctx, h, r)
+		if err == nil && mark.state == subjectOpen {
+			err = fmt.Errorf("%w: the record of an open subject; is it the store of the ring?", ErrCorrupt)
 		}
-		switch mark.state {
-		case subjectOpen:
-			return nil, 0, fmt.Errorf("tombstones: %w: the record of an open subject", ErrCorrupt)
-		case subjectForgotten:
-			return nil, subjectForgotten, nil
+		if err != nil && j.state != subjectForgotten {
+			return nil, fmt.Errorf("tombstones: %w", err)
 		}
-	}
-	r, ok := l.rows[h]
-	if !ok {
-		return nil, subjectOpen, nil
-	}
-	rec, err := s.parse(ctx, h, r)
-	if err != nil {
-		return nil, 0, err
-	}
-	switch rec.state {
-	case subjectForgotten:
-		return nil, subjectForgotten, nil
-	case subjectOpen:
-	default:
-		return nil, 0, fmt.Errorf("%w: subject: state %d in the store", ErrCorrupt, rec.state)
-	}
-	if mark != nil {
-		for _, k := range rec.keys {
-			if mark.isRetired(k.id) {
-				return nil, 0, fmt.Errorf("%w: its keys were destroyed, and the store has them again: was a backup restored? Forget it again", ErrForgotten)
-			}
+		if err == nil {
+			j.mark = mark
 		}
 	}
-	return rec, subjectOpen, nil
+	if j.mark != nil && j.mark.state == subjectForgotten {
+		j.state = subjectForgotten
+	}
+	switch {
+	case j.state == subjectForgotten:
+		return j, nil
+	case l.away != nil:
+		return nil, l.away
+	case bad != nil:
+		return nil, bad
+	case j.row != nil && j.mark != nil && j.row.life < j.mark.life:
+		return nil, fmt.Errorf("%w: its keys were destroyed, and the store has them again: was a backup restored? Forget it again", ErrForgotten)
+	}
+	return j, nil
 }
 
 // fill makes the keys.
@@ -314,15 +373,6 @@ func (s *subjects) wrapKey(ctx context.Context, id uint32) (*crypto.Key, *cell, 
 	}
 }
 
-// createAll creates the keys of subjects that have none.
-func (s *subjects) createAll(ctx context.Context, hashes []SubjectHash, l *look, missing []int, out []*subjectEntry) error {
-	return severally(len(missing), storeCalls, func(n int) (err error) {
-		i := missing[n]
-		out[i], err = s.create(ctx, hashes[i], l)
-		return err
-	})
-}
-
 // storeCalls is how many calls to a store are under way at once where there are
 // many to make.
 const storeCalls = 8
@@ -357,8 +407,8 @@ func severally(n, atOnce int, fn func(i int) error) error {
 }
 
 // create gives a subject its first key, or takes what somebody else gave it.
-func (s *subjects) create(ctx context.Context, h SubjectHash, l *look) (*subjectEntry, error) {
-	return s.change(ctx, h, l, func(now *stored, secrets []byte) (*subjectRecord, []byte, error) {
+func (s *subjects) create(ctx context.Context, subj Subject, h SubjectHash, l *look) (*subjectEntry, error) {
+	return s.change(ctx, subj, h, l, func(now *stored, secrets []byte) (*subjectRecord, []byte, error) {
 		if now != nil && len(now.keys) > 0 {
 			return nil, nil, errDone
 		}
@@ -399,38 +449,40 @@ func addSubjectKey(now *stored, secrets []byte) (*subjectRecord, []byte, error) 
 // change wipes; errDone if there is nothing to do. It starts from l, or looks if
 // that is nil; tried again on a fresh look while others write first. It returns
 // the entry of what is stored then, held; that of a forgotten subject has no keys.
-func (s *subjects) change(ctx context.Context, h SubjectHash, l *look, fn func(now *stored, secrets []byte) (*subjectRecord, []byte, error)) (e *subjectEntry, err error) {
+func (s *subjects) change(ctx context.Context, subj Subject, h SubjectHash, l *look, fn func(now *stored, secrets []byte) (*subjectRecord, []byte, error)) (e *subjectEntry, err error) {
 	err = untilUncontended(ctx, func() (err error) {
 		if l == nil {
 			if l, err = s.look(ctx, []SubjectHash{h}); err != nil {
 				return err
 			}
 		}
-		e, err = s.changeOnce(ctx, h, l, fn)
+		e, err = s.changeOnce(ctx, subj, h, l, fn)
 		l = nil
 		return err
 	})
 	return e, err
 }
 
-func (s *subjects) changeOnce(ctx context.Context, h SubjectHash, l *look, fn func(now *stored, secrets []byte) (*subjectRecord, []byte, error)) (*subjectEntry, error) {
-	now, state, err := s.judge(ctx, h, l)
+func (s *subjects) changeOnce(ctx context.Context, subj Subject, h SubjectHash, l *look, fn func(now *stored, secrets []byte) (*subjectRecord, []byte, error)) (*subjectEntry, error) {
+	j, err := s.judge(ctx, h, l)
 	if err != nil {
 		return nil, err
 	}
-	e := newSubjectEntry(l, h, state)
-	if state == subjectForgotten {
+	e := s.newEntry(l, h, j)
+	if err := s.noRollback(subj, e, l); err != nil {
+		return nil, err
+	}
+	if e.state == subjectForgotten {
 		return e, nil
 	}
+	now := j.row
 	var secrets []byte
 	var wrap *cell
-	old := uint64(0)
 	if now != nil {
 		if wrap, secrets, err = s.unwrap(ctx, h, now); err != nil {
 			return nil, err
 		}
 		defer clear(secrets)
-		old = now.revision
 	}
 	next, all, err := fn(now, secrets)
 	if errors.Is(err, errDone) && now != nil {
@@ -440,6 +492,9 @@ func (s *subjects) changeOnce(ctx context.Context, h SubjectHash, l *look, fn fu
 		return nil, err
 	}
 	defer clear(all)
+	if j.mark != nil {
+		next.life = max(next.life, j.mark.life)
+	}
 	key, cell, err := s.wrapKey(ctx, 0)
 	if err != nil {
 		return nil, fmt.Errorf("subject: %w", err)
@@ -449,10 +504,11 @@ func (s *subjects) changeOnce(ctx context.Context, h SubjectHash, l *look, fn fu
 		return nil, err
 	}
 	subjectHook("wrapped")
-	if err := s.swap(ctx, s.store, h, old, r); err != nil {
+	if err := s.swap(ctx, s.store, h, e.revision, r); err != nil {
 		return nil, err
 	}
 	subjectHook("stored")
+	e.digest, e.known = maphash.Bytes(s.seed, r.Data), s.turn.Add(1)
 	return e, e.fill(next, all, cell)
 }
 
@@ -491,7 +547,18 @@ func (s *subjects) rotate(ctx context.Context, subj Subject, id *uint32) error {
 	if err != nil {
 		return err
 	}
-	out, err := s.change(ctx, hashes[0], nil, addSubjectKey)
+	subj = subj.clone()
+	out, err := s.change(ctx, subj, hashes[0], nil, addSubjectKey)
+	if err != nil {
+		return err
+	}
+	if out.state == subjectOpen {
+		*id = out.primary.ID()
+	}
+	out, err = s.keep(subj, out)
+	if errors.Is(err, errOutdated) {
+		return ErrForgotten // and maybe revived: then it has no such key
+	}
 	if err != nil {
 		return err
 	}
@@ -499,7 +566,5 @@ func (s *subjects) rotate(ctx context.Context, subj Subject, id *uint32) error {
 	if out.state == subjectForgotten {
 		return ErrForgotten
 	}
-	*id = out.primary.ID()
-	s.keep(subj.clone(), out)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"math"
@@ -24,7 +25,7 @@ const (
 	tombstoneMagic   = "structseal/tombstone/v1"
 
 	maxSubjectKeys    = 64   // live
-	maxSubjectRetired = 4096 // destroyed, over all lives of the subject
+	maxSubjectRetired = 4096 // destroyed; of more, over many lives, the last ones
 	subjectSecret     = 32
 	subjectKeyHead    = 4 + 1 + 8
 )
@@ -34,17 +35,20 @@ type subjectState uint8
 const (
 	subjectOpen      subjectState = iota + 1
 	subjectForgotten              // in the store, and outside
-	subjectRevived                // outside only: keys in retired must not come back
+	subjectRevived                // outside only: keys of earlier lives must not come back
 )
 
 // subjectRecord is what is stored for a subject.
 type subjectRecord struct {
 	revision uint64
 	state    subjectState
-	keys     []subjectKeyRecord // open only
-	retired  []uint32           // ids of destroyed keys; never used again
-	at       int64              // Unix time of the tombstone; people read it
-	actor    string             // of the tombstone
+	// life is how often the subject was revived. Keys of an earlier life than that
+	// of the outside tombstone must not come back.
+	life    uint32
+	keys    []subjectKeyRecord // open only
+	retired []uint32           // ids of destroyed keys; never used again
+	at      int64              // Unix time of the tombstone; people read it
+	actor   string             // of the tombstone
 }
 
 type subjectKeyRecord struct {
@@ -58,6 +62,7 @@ func (s *subjectRecord) appendHeader(dst []byte) []byte {
 	dst = append(dst, subjectMagic...)
 	dst = append(dst, byte(s.state))
 	dst = binary.BigEndian.AppendUint64(dst, s.revision)
+	dst = binary.BigEndian.AppendUint32(dst, s.life)
 	dst = append(dst, byte(len(s.keys)))
 	for _, k := range s.keys {
 		dst = binary.BigEndian.AppendUint32(dst, k.id)
@@ -100,6 +105,7 @@ func parseSubject(r Record) (*stored, error) {
 	}
 	s := new(stored)
 	s.state, s.revision, s.keys = subjectState(take(1)[0]), binary.BigEndian.Uint64(take(8)), s.one[:0]
+	s.life = binary.BigEndian.Uint32(take(4))
 	n := int(take(1)[0])
 	if n > maxSubjectKeys {
 		return corrupt("too many keys")
@@ -126,7 +132,7 @@ func parseSubject(r Record) (*stored, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	s.header, s.rest = r.Data[:len(r.Data)-len(d)], d
+	s.data, s.header, s.rest = r.Data, r.Data[:len(r.Data)-len(d)], d
 	return s, nil
 }
 
@@ -191,6 +197,8 @@ func (s *subjectRecord) retire(ids []uint32) {
 			s.retired = append(s.retired, id)
 		}
 	}
+	// Forgetting never fails for this; what lives on keeps earlier keys away.
+	s.retired = s.retired[max(0, len(s.retired)-maxSubjectRetired):]
 }
 
 func unixNow() int64 { return wallClock().Unix() }
@@ -220,6 +228,9 @@ func sealSubject(ring string, h SubjectHash, s *subjectRecord, wrap *crypto.Key,
 	}
 	back, err := wrap.Open(nil, sealed, context)
 	defer clear(back)
+	if errors.Is(err, crypto.ErrWiped) {
+		return Record{}, err // meanwhile
+	}
 	if err != nil || string(back) != string(secrets) {
 		return Record{}, ErrRewrap
 	}

@@ -1,8 +1,12 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/structseal/structseal/crypto"
@@ -22,6 +26,7 @@ type RewrapSubjectsOptions struct {
 type RewrapProgress struct {
 	Seen      int         // subjects looked at
 	Rewrapped int         // of them, wrapped by the primary now
+	Failed    int         // of them, left alone because their records are bad
 	Last      SubjectHash // go on behind it
 	Done      bool        // there are no more
 }
@@ -33,7 +38,9 @@ type RewrapProgress struct {
 // read. It can be interrupted anywhere and repeated, or resumed with After;
 // Maintain does it in the background.
 //
-// Errors: those of EnsureSubject; the subjects before have been rewrapped, as the
+// Errors: those of EnsureSubject. Of bad records (ErrCorrupt, ErrFormat,
+// ErrTampered, ErrUnknownKey) the first few are returned when all others are done;
+// any other error ends it, and the subjects before have been rewrapped, as the
 // progress returned says.
 func (r *Keyring) RewrapSubjects(ctx context.Context, opts *RewrapSubjectsOptions) (RewrapProgress, error) {
 	if opts == nil {
@@ -48,16 +55,18 @@ func (s *subjects) rewrap(ctx context.Context, opts RewrapSubjectsOptions) (p Re
 	if err := s.ring.refresh(ctx); err != nil {
 		return p, err
 	}
+	var bad badRecords
 	err = s.each(ctx, opts.After, opts.Limit, func(page []SubjectHash, rows map[SubjectHash]Record, last bool) error {
 		primary, _, err := s.wrapKey(ctx, 0)
 		if err != nil {
 			return err
 		}
-		n, err := s.rewrapPage(ctx, page, rows, primary.ID())
+		n, err := s.rewrapPage(ctx, page, rows, primary.ID(), &bad)
 		p.Rewrapped += n
 		if err != nil {
 			return err
 		}
+		p.Failed = bad.n
 		p.Seen += len(page)
 		if len(page) > 0 {
 			p.Last = page[len(page)-1]
@@ -68,7 +77,36 @@ func (s *subjects) rewrap(ctx context.Context, opts RewrapSubjectsOptions) (p Re
 		}
 		return nil
 	})
-	return p, err
+	return p, cmp.Or(err, bad.err())
+}
+
+// badRecords are those that are left alone.
+type badRecords struct {
+	mu   sync.Mutex
+	n    int
+	list []error // the first few
+}
+
+// add takes an error that is one record's own affair.
+func (b *badRecords) add(err error) bool {
+	for _, own := range []error{ErrCorrupt, ErrFormat, ErrTampered, ErrTooLarge, ErrUnknownKey, ErrKeyDestroyed, ErrKeyDisabled} {
+		if errors.Is(err, own) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.n++; len(b.list) < 5 {
+				b.list = append(b.list, err)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+func (b *badRecords) err() error {
+	if b.n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d subjects left alone: %w", b.n, errors.Join(b.list...))
 }
 
 // each goes over all records of subjects, a page at a time.
@@ -104,18 +142,21 @@ func (s *subjects) each(ctx context.Context, after SubjectHash, limit int, fn fu
 
 func (s *subjects) list(ctx context.Context, after SubjectHash, limit int) ([]SubjectHash, error) {
 	c := s.ring.core()
-	return ask(ctx, c, &c.counts.reads, func(ctx context.Context) ([]SubjectHash, error) {
+	return ask(ctx, c, s.store.gate, &c.counts.reads, func(ctx context.Context) ([]SubjectHash, error) {
 		return s.store.ListSubjects(ctx, s.ring.name, after, limit)
 	})
 }
 
 // rewrapPage rewraps those of a page that another key wraps, and counts them.
-func (s *subjects) rewrapPage(ctx context.Context, page []SubjectHash, rows map[SubjectHash]Record, primary uint32) (int, error) {
+func (s *subjects) rewrapPage(ctx context.Context, page []SubjectHash, rows map[SubjectHash]Record, primary uint32, bad *badRecords) (int, error) {
 	var n atomic.Int64
 	err := severally(len(page), storeCalls, func(i int) error {
 		done, err := s.rewrapOne(ctx, page[i], rows[page[i]], primary)
 		if done {
 			n.Add(1)
+		}
+		if bad.add(err) {
+			return nil
 		}
 		return err
 	})
@@ -189,8 +230,19 @@ func (s *subjects) rewrapRecord(ctx context.Context, h SubjectHash, r Record) er
 	return s.swap(ctx, s.store, h, r.Revision, next)
 }
 
+// rewrapJob is how far Maintain is with rewrapping subjects.
+type rewrapJob struct {
+	primary uint32
+	after   SubjectHash
+	done    bool // all of them were looked at
+	// settled: nobody wrapped by another key any more when it began.
+	settled bool
+}
+
 // rewrapSome is what Maintain does of RewrapSubjects in one call. It goes on where
-// the last call ended, as long as the primary is the same.
+// the last call ended, as long as the primary is the same. Processes that haven't
+// noticed the new one yet go on wrapping by the old one, so it looks twice: at
+// once, and when all have noticed.
 func (r *Keyring) rewrapSome(ctx context.Context) (int, error) {
 	s := r.core().subjects
 	snap := r.live.Load()
@@ -198,13 +250,16 @@ func (r *Keyring) rewrapSome(ctx context.Context) (int, error) {
 		return 0, ErrClosed
 	}
 	primary := uint32(snap.primary[SubjectWrap].ID)
-	others := false
-	for _, k := range snap.record.Keys {
-		others = others || k.Purpose == SubjectWrap && k.State == Enabled
+	others, settled := false, true
+	for _, e := range snap.byID {
+		if e.Purpose == SubjectWrap && e.State == Enabled {
+			others = true
+			settled = settled && snap.retired(e) >= r.core().quiet()
+		}
 	}
 	s.mu.Lock()
-	if s.job.primary != primary {
-		s.job.primary, s.job.after, s.job.done = primary, SubjectHash{}, false
+	if s.job.primary != primary || s.job.done && settled && !s.job.settled {
+		s.job = rewrapJob{primary: primary, settled: settled}
 	}
 	job := s.job
 	s.mu.Unlock()
@@ -214,7 +269,7 @@ func (r *Keyring) rewrapSome(ctx context.Context) (int, error) {
 	p, err := s.rewrap(ctx, RewrapSubjectsOptions{After: job.after, Limit: 10_000})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.job.primary == primary {
+	if s.job.primary == primary && s.job.settled == job.settled {
 		s.job.after, s.job.done = p.Last, p.Done
 	}
 	return p.Rewrapped, err
@@ -222,28 +277,52 @@ func (r *Keyring) rewrapSome(ctx context.Context) (int, error) {
 
 // CountSubjects counts, for each subject-wrap key, the subjects whose keys it
 // wraps: what a census must have counted, instead of rows, before such a key may
-// be destroyed.
+// be destroyed. It unwraps each: a record that only says so proves nothing.
 //
-// Errors: those of RewrapSubjects.
+// Errors: ErrCensus if c is another ring's; those of RewrapSubjects, at the first.
 func (r *Keyring) CountSubjects(ctx context.Context, c *Census) error {
-	s := r.core().subjects
+	return ringError(r.name, r.core().subjects.count(ctx, c))
+}
+
+func (s *subjects) count(ctx context.Context, c *Census) error {
+	if c == nil || c.ring != s.ring.name {
+		return fmt.Errorf("%w: it is another ring's, or none", ErrCensus)
+	}
 	err := s.each(ctx, SubjectHash{}, 0, func(page []SubjectHash, rows map[SubjectHash]Record, last bool) error {
-		for _, h := range page {
-			id, err := wrappedBy(h, rows[h])
+		return severally(len(page), runtime.GOMAXPROCS(0), func(i int) error {
+			h := page[i]
+			r, ok := rows[h]
+			if !ok {
+				return nil
+			}
+			id, err := s.countOne(ctx, h, r)
 			if err != nil {
-				return err
+				return fmt.Errorf("subject %x: %w", h[:8], err)
 			}
 			if id != 0 {
 				c.Count(id, 1)
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	if err != nil {
-		return ringError(r.name, err)
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.subjects = true
 	return nil
+}
+
+func (s *subjects) countOne(ctx context.Context, h SubjectHash, r Record) (uint32, error) {
+	rec, err := s.parse(ctx, h, r)
+	if err != nil || rec.state != subjectOpen {
+		return 0, err
+	}
+	_, secrets, err := s.unwrap(ctx, h, rec)
+	clear(secrets)
+	if err != nil {
+		return 0, err
+	}
+	return crypto.KeyID(rec.rest)
 }

@@ -43,7 +43,7 @@ func Import(ctx context.Context, name string, store keyring.Store, kms kmsprovid
 	}
 	ring, pin, err := keyring.Import(ctx, secretaccess.Grant(), name, store, kms, keys, nil)
 	if err != nil {
-		return nil, keyring.Pin{}, fmt.Errorf("insecuretink: %w", err)
+		return nil, pin, fmt.Errorf("insecuretink: %w", err)
 	}
 	return ring, pin, nil
 }
