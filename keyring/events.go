@@ -38,6 +38,9 @@ const (
 	// EventRefreshRecovered: the first look that didn't fail after some that did
 	// (failures: how many), unless all keys have expired meanwhile. Level Info.
 	EventRefreshRecovered = "keyring.refresh.recovered"
+	// EventNoticesEnded: OpenOptions.Notifier can't hear any more; it is asked again
+	// now and then, and TTL bounds what it would have told (error). Level Warn.
+	EventNoticesEnded = "keyring.notices.ended"
 	// EventTampered: the store holds a record that is damaged, not authentic,
 	// another ring's, or older than one that was used; once until it holds a good
 	// one (error). Level Error.

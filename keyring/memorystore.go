@@ -14,9 +14,19 @@ type MemoryStore struct {
 	mu       sync.Mutex
 	rings    map[string]Record                 // guarded by mu
 	subjects map[string]map[SubjectHash]Record // by ring; guarded by mu
+
+	listeners map[*memoryListener]bool // guarded by mu
 }
 
-var _ SubjectStore = (*MemoryStore)(nil)
+type memoryListener struct {
+	ring   string
+	notice func(Notice)
+}
+
+var (
+	_ SubjectStore = (*MemoryStore)(nil)
+	_ Notifier     = (*MemoryStore)(nil)
+)
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore() *MemoryStore { return new(MemoryStore) }
@@ -36,10 +46,11 @@ func (s *MemoryStore) Load(ctx context.Context, name string) (Record, error) {
 }
 
 // CompareAndSwap implements [Store].
-func (s *MemoryStore) CompareAndSwap(ctx context.Context, name string, old uint64, next Record) error {
+func (s *MemoryStore) CompareAndSwap(ctx context.Context, name string, old uint64, next Record) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	defer func() { s.tell(name, Notice{}, old, err) }() // when s.mu is free
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if have := s.rings[name].Revision; have != old {
@@ -50,6 +61,46 @@ func (s *MemoryStore) CompareAndSwap(ctx context.Context, name string, old uint6
 	}
 	s.rings[name] = Record{Revision: next.Revision, Data: bytes.Clone(next.Data)}
 	return nil
+}
+
+// Listen implements [Notifier], for rings in this process. The notices come from
+// the goroutines that write.
+//
+// Errors: ctx's own.
+func (s *MemoryStore) Listen(ctx context.Context, name string, notice func(Notice)) error {
+	l := &memoryListener{name, notice}
+	s.mu.Lock()
+	if s.listeners == nil {
+		s.listeners = make(map[*memoryListener]bool)
+	}
+	s.listeners[l] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.listeners, l)
+	}()
+	notice(Notice{Missed: true})
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// tell tells of a write that replaced a record.
+func (s *MemoryStore) tell(name string, n Notice, old uint64, err error) {
+	if err != nil || old == 0 {
+		return
+	}
+	var all []*memoryListener
+	s.mu.Lock()
+	for l := range s.listeners {
+		if l.ring == name {
+			all = append(all, l)
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range all {
+		l.notice(n)
+	}
 }
 
 // LoadSubjects implements [SubjectStore].
@@ -73,10 +124,11 @@ func (s *MemoryStore) LoadSubjects(ctx context.Context, name string, subjects []
 // CompareAndSwapSubject implements [SubjectStore].
 //
 // Errors: ErrConflict; ErrTooLarge; ctx's own.
-func (s *MemoryStore) CompareAndSwapSubject(ctx context.Context, name string, subject SubjectHash, old uint64, next Record) error {
+func (s *MemoryStore) CompareAndSwapSubject(ctx context.Context, name string, subject SubjectHash, old uint64, next Record) (err error) {
 	if err := checkSubjectRecord(ctx, next); err != nil {
 		return fmt.Errorf("memory store: %w", err)
 	}
+	defer func() { s.tell(name, Notice{Subject: subject}, old, err) }() // when s.mu is free
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if have := s.subjects[name][subject].Revision; have != old {

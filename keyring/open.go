@@ -97,6 +97,9 @@ func newKeyring(rec *record, data []byte, store Store, keks keks, macKey []byte,
 	}
 	c.subjects = newSubjects(r, store, opts)
 	r.live.Store(newSnapshot(rec, data, nil))
+	if opts.Notifier != nil {
+		go r.listen()
+	}
 	return r
 }
 

@@ -38,7 +38,8 @@ type OpenOptions struct {
 
 	// TTL is how long a key that is in use goes on without being looked at again:
 	// how fast a change of the ring, or a KMS that no longer lets this program
-	// use a key, reaches it. Default: DefaultTTL.
+	// use a key, reaches it; a change of the ring sooner with a Notifier. Default:
+	// DefaultTTL.
 	TTL time.Duration
 
 	// MaxStale is how long a key works at most while the store or the KMS can't
@@ -66,6 +67,14 @@ type OpenOptions struct {
 	// subject back. Give it to every program that opens the ring; each cold
 	// subject is looked up there, too, and while it is away there are none.
 	Tombstones SubjectStore
+
+	// Notifier tells of changes in the store, so that this program notices them
+	// at once and not within TTL. Each notice makes the ring read its record, or
+	// the records of those subjects that are at hand: at most eight times in a
+	// row, and once a second after that, however many notices there are; never the
+	// KMS. While nothing can be heard TTL bounds it, as without. Close ends the
+	// listening. Default: none.
+	Notifier Notifier
 
 	// LegalHold is asked before a subject is forgotten. Its error vetoes.
 	LegalHold func(ctx context.Context, s Subject) error

@@ -45,6 +45,7 @@ type core struct {
 	anchor  *anchorage
 	counts  counts
 	bg      background
+	notices notices
 	unknown limiter     // refreshes for unknown key ids
 	suspect atomic.Bool // the last record read was bad
 

@@ -22,6 +22,8 @@ type Stats struct {
 	Expired       uint64 // keys wiped because nobody confirmed them for MaxStale
 	Refused       uint64 // keys wiped because the KMS refused them, or lied
 
+	Notices uint64 // hints about changes that OpenOptions.Notifier gave
+
 	KEKs []KEKStats // in order of preference
 }
 
@@ -42,6 +44,7 @@ type counts struct {
 	reads, writes, storeErrors atomic.Uint64
 	refreshes, refreshErrors   atomic.Uint64
 	expired, refused           atomic.Uint64
+	notices                    atomic.Uint64
 }
 
 // Stats returns the counters of the ring. It may be called at any time.
@@ -58,6 +61,7 @@ func (r *Keyring) Stats() Stats {
 		RefreshErrors:  c.counts.refreshErrors.Load(),
 		Expired:        c.counts.expired.Load(),
 		Refused:        c.counts.refused.Load(),
+		Notices:        c.counts.notices.Load(),
 	}
 	if s := r.live.Load(); s != nil {
 		st.Revision = s.record.Revision

@@ -32,12 +32,17 @@ type subjects struct {
 
 	mu      sync.Mutex
 	flights map[flightKey]*subjectFlight
-	early   struct { // subjects to look at again in the background
+	byHash  map[SubjectHash]Subject // those in the cache
+	early   struct {                // subjects to look at again in the background
 		list    []*earlyLook
 		running bool
 	}
 	sweeper *time.Timer
 	closed  bool
+
+	// When a notice was about them; doubtedAll stands for all that aren't listed.
+	doubted    map[SubjectHash]uint64 // turns
+	doubtedAll uint64
 
 	strays strays
 
@@ -85,7 +90,7 @@ type earlyLook struct {
 var errOutdated = errors.New("subject: looked up before it was forgotten or revived")
 
 func newSubjects(r *Keyring, store Store, opts OpenOptions) *subjects {
-	s := &subjects{ring: r, opts: opts, seed: maphash.MakeSeed(), flights: make(map[flightKey]*subjectFlight)}
+	s := &subjects{ring: r, opts: opts, seed: maphash.MakeSeed(), flights: make(map[flightKey]*subjectFlight), byHash: make(map[SubjectHash]Subject)}
 	if store, ok := store.(SubjectStore); ok {
 		s.store = &subjectSite{store, &r.core().gate}
 	}
@@ -93,7 +98,11 @@ func newSubjects(r *Keyring, store Store, opts OpenOptions) *subjects {
 		s.outside = &subjectSite{opts.Tombstones, new(gate)}
 	}
 	var err error
-	if s.cache, err = lru.NewWithEvict(opts.SubjectCache, func(_ Subject, e *subjectEntry) { s.letGo(e) }); err != nil {
+	// Whatever changes the cache holds s.mu.
+	if s.cache, err = lru.NewWithEvict(opts.SubjectCache, func(_ Subject, e *subjectEntry) {
+		delete(s.byHash, e.hash)
+		s.letGo(e)
+	}); err != nil {
 		panic(err) // the size is positive
 	}
 	if s.closings, err = lru.New[SubjectHash, closing](maxClosings); err != nil {
@@ -138,14 +147,19 @@ func (s *subjects) letGo(e *subjectEntry) {
 		e.wipe()
 		return
 	}
+	s.stray(e)
+	e.release()
+}
+
+// stray notes an entry that somebody holds and the cache doesn't.
+func (s *subjects) stray(e *subjectEntry) {
 	s.strays.mu.Lock()
+	defer s.strays.mu.Unlock()
 	if s.strays.set == nil {
 		s.strays.set = make(map[*subjectEntry]bool)
 	}
 	s.strays.set[e] = true
 	e.strays.Store(&s.strays)
-	s.strays.mu.Unlock()
-	e.release()
 }
 
 func (s *strays) drop(e *subjectEntry) {
@@ -423,6 +437,10 @@ func (s *subjects) keep(subj Subject, e *subjectEntry) (*subjectEntry, error) {
 		e.release()
 		return nil, errOutdated
 	}
+	if s.doubts(e) {
+		s.stray(e) // for this piece of work only
+		return e, nil
+	}
 	if old, ok := s.cache.Peek(subj); ok {
 		if old.better(e) && old.acquire() {
 			e.release()
@@ -432,6 +450,7 @@ func (s *subjects) keep(subj Subject, e *subjectEntry) (*subjectEntry, error) {
 	}
 	e.refs.Add(1)
 	s.cache.Add(subj, e)
+	s.byHash[e.hash] = subj
 	if s.sweeper == nil {
 		s.sweeper = time.AfterFunc(s.opts.MaxStale/2, s.sweep)
 	}
@@ -491,5 +510,6 @@ func (s *subjects) settle(subj Subject, h SubjectHash, next *subjectEntry) {
 	if next != nil && !s.closed {
 		next.turn, next.known = s.turn.Add(1), s.turn.Load()
 		s.cache.Add(subj, next)
+		s.byHash[h] = subj
 	}
 }

@@ -17,6 +17,7 @@
 //	structseal.keyring.refresh.errors       counter  of them that failed
 //	structseal.keyring.keys.expired         counter  keys wiped because nobody confirmed them for MaxStale
 //	structseal.keyring.keys.refused         counter  keys wiped because the KMS refused them, or lied
+//	structseal.keyring.notices              counter  hints about changes that the notifier gave
 //	structseal.keyring.kms.wraps            counter  asked for
 //	structseal.keyring.kms.unwraps          counter  asked for
 //	structseal.keyring.kms.errors           counter  calls that failed
@@ -63,6 +64,7 @@ func Observe(meter metric.Meter, ring *keyring.Keyring) (metric.Registration, er
 		instrument(m, "refresh.errors", "{look}", "Looks in the background that failed.", true, func(s *keyring.Stats) uint64 { return s.RefreshErrors }),
 		instrument(m, "keys.expired", "{key}", "Keys wiped because nobody confirmed them for MaxStale.", true, func(s *keyring.Stats) uint64 { return s.Expired }),
 		instrument(m, "keys.refused", "{key}", "Keys wiped because the KMS refused them, or lied.", true, func(s *keyring.Stats) uint64 { return s.Refused }),
+		instrument(m, "notices", "{notice}", "Hints about changes in the store that the notifier gave.", true, func(s *keyring.Stats) uint64 { return s.Notices }),
 	}
 	kekParts := []func(metric.Observer, metric.ObserveOption, *keyring.KEKStats){
 		instrument(m, "kms.wraps", "{call}", "Wraps asked for.", true, func(k *keyring.KEKStats) uint64 { return k.Wraps }),
