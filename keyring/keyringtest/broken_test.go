@@ -25,7 +25,7 @@ import (
 //
 // The suite is expected to fail here, so it runs in a process of its own.
 func TestBrokenStores(t *testing.T) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestSuiteOnBrokenStores$", "-test.v", "-test.short", "-test.parallel=40", "-test.timeout=5m")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSuiteOnBrokenStores$", "-test.v", "-test.short", "-test.parallel=46", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), brokenEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 {
@@ -33,7 +33,7 @@ func TestBrokenStores(t *testing.T) {
 	}
 	failed, passed := outcomes(out)
 	caught := make(map[string]bool)
-	for _, b := range append(broken, brokenSubjects...) {
+	for _, b := range slices.Concat(broken, brokenSubjects, brokenNotices) {
 		if got := failed[b.name]; !slices.Equal(got, []string{b.caughtBy}) {
 			t.Errorf("%s: caught by %v, want %s alone", b.name, got, b.caughtBy)
 		}
@@ -85,7 +85,7 @@ func TestSuiteOnBrokenStores(t *testing.T) {
 		t.Skip("TestBrokenStores starts it")
 	}
 	t.Run("sound", func(t *testing.T) { runOn(t, func(m *memory) keyring.Store { return &faulty{memory: m} }) })
-	for _, b := range append(broken, brokenSubjects...) {
+	for _, b := range slices.Concat(broken, brokenSubjects, brokenNotices) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			runOn(t, b.open)

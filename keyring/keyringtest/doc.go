@@ -11,5 +11,7 @@
 //
 // A store that implements further interfaces of package keyring is asked for
 // their promises too, found by type assertion as the keyring finds them: those of
-// [keyring.SubjectStore] begin with "Subject" and are skipped for others.
+// [keyring.SubjectStore] begin with "Subject" and are skipped for others; that of
+// [keyring.Notifier] is "Notices". Where the notifier is an object of its own, test a
+// struct that embeds both.
 package keyringtest

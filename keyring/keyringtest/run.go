@@ -124,6 +124,9 @@ var promises = []promise{
 	{"SubjectCancelled", ofSubjects(testSubjectCancelled), []string{"SubjectConflict"}},
 	{"SubjectUnreachable", ofSubjects(testSubjectUnreachable), nil},
 	{"SubjectStalled", ofSubjects(testSubjectStalled), nil},
+
+	// That of keyring.Notifier.
+	{"Notices", testNotices, []string{"Names", "Revisions", "Handles", "Contention", "SubjectsApart", "SubjectHandles", "SubjectContention"}},
 }
 
 // env is what a subtest works with.

@@ -51,7 +51,10 @@ type statements struct {
 // The column unfit is 1 on a connection that may not be used: what it shows may
 // be behind (a replica), or what it writes may never be committed. The outer
 // join makes it answer also when there is no such ring, before one is created.
-func (d Dialect) statements(prefix string, locking bool) statements {
+//
+// With a channel, PostgreSQL tells of each update there, as part of the statement:
+// listeners hear of it when it is committed, and only then.
+func (d Dialect) statements(prefix, channel string, locking bool) statements {
 	s := statements{
 		load:         "SELECT revision, data, 0 FROM @rings WHERE name = ?",
 		insert:       "INSERT INTO @rings (name, revision, data) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
@@ -66,6 +69,10 @@ func (d Dialect) statements(prefix string, locking bool) statements {
 	switch d {
 	case PostgreSQL:
 		unfit = "CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END"
+		if channel != "" {
+			s.update = "WITH changed AS (" + s.update + " RETURNING name) SELECT pg_notify('" + channel + "', name) FROM changed"
+			s.updateSubject = "WITH changed AS (" + s.updateSubject + " RETURNING ring, subject) SELECT pg_notify('" + channel + "', ring || '/' || encode(subject, 'hex')) FROM changed"
+		}
 	case MySQL:
 		unfit = "@@autocommit = 0"
 		// IGNORE would also cut values that are too long: swap has checked them.

@@ -26,6 +26,19 @@ type Options struct {
 	// TablePrefix begins the names of the tables: 1 to 40 of a-z 0-9 _, the
 	// first one a letter. Default: DefaultTablePrefix.
 	TablePrefix string
+
+	// NoNotices leaves out the notices of changes that PostgreSQL sends; see
+	// [Store.NoticeChannel]. For transactions of [Store.WithTx] that are prepared
+	// for a two-phase commit, and for servers that only speak like PostgreSQL.
+	NoNotices bool
+}
+
+// channel is where notices are sent; empty: nowhere.
+func (o *Options) channel(d Dialect, prefix string) string {
+	if d != PostgreSQL || o != nil && o.NoNotices {
+		return ""
+	}
+	return prefix + "notices"
 }
 
 // A Store keeps rings in a database. It is safe for concurrent use by as many
@@ -33,6 +46,7 @@ type Options struct {
 type Store struct {
 	dialect Dialect
 	prefix  string
+	channel string
 	sql     statements
 	// conn is a closure, so that printers that walk unexported fields by
 	// reflection don't get at the password in the pool's data source name.
@@ -61,10 +75,12 @@ func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	channel := opts.channel(d, prefix)
 	return &Store{
 		dialect: d,
 		prefix:  prefix,
-		sql:     d.statements(prefix, false),
+		channel: channel,
+		sql:     d.statements(prefix, channel, false),
 		conn:    func() conn { return db },
 		pool:    func() *sql.DB { return db },
 	}, nil
@@ -103,8 +119,17 @@ func prefixOf(d Dialect, opts *Options) (string, error) {
 // change by Refresh. A cancelled call or a failed statement may have ended the
 // transaction: roll it back after any error but ErrNotFound and ErrConflict.
 func (s *Store) WithTx(tx *sql.Tx) keyring.Store {
-	return txStore{&Store{dialect: s.dialect, prefix: s.prefix, sql: s.dialect.statements(s.prefix, true), conn: func() conn { return tx }}}
+	return txStore{&Store{dialect: s.dialect, prefix: s.prefix, sql: s.dialect.statements(s.prefix, s.channel, true), conn: func() conn { return tx }}}
 }
+
+// NoticeChannel returns the channel on which PostgreSQL tells of each update of a
+// record with NOTIFY: the table prefix and "notices"; empty for other databases,
+// and with Options.NoNotices. The payload is the ring's name, and for a subject a
+// slash and its hash in hexadecimal besides. The notice is part of the statement
+// that changes the record, so it is delivered exactly if that is committed, also by
+// a transaction of the caller's. Module keyring/pgnotify listens there. Creations
+// aren't told: nobody knows what wasn't there.
+func (s *Store) NoticeChannel() string { return s.channel }
 
 // txStore has no Migrate.
 type txStore struct{ s *Store }

@@ -92,12 +92,58 @@ func TestOneStatement(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if len(f.sent) != 3 || !strings.HasPrefix(f.sent[0], "SELECT ") || !strings.HasPrefix(f.sent[1], "INSERT ") || !strings.HasPrefix(f.sent[2], "UPDATE ") {
+		if len(f.sent) != 3 || !strings.HasPrefix(f.sent[0], "SELECT ") || !strings.HasPrefix(f.sent[1], "INSERT ") || !strings.HasPrefix(strings.TrimPrefix(f.sent[2], "WITH changed AS ("), "UPDATE ") {
 			t.Errorf("%s: sent %q", d, f.sent)
 		}
 		for _, q := range f.sent {
 			if !strings.Contains(q, d.quote("structseal_rings")) || strings.Contains(q, "@ ") {
 				t.Errorf("%s: sent %q", d, q)
+			}
+		}
+	}
+}
+
+// Only PostgreSQL has notices, and they can be left out.
+func TestNoticeChannel(t *testing.T) {
+	for _, d := range dialects {
+		for _, opts := range []*Options{nil, {TablePrefix: "app_"}, {NoNotices: true}} {
+			want := ""
+			if d == PostgreSQL && (opts == nil || !opts.NoNotices) {
+				if want = "structseal_notices"; opts != nil {
+					want = "app_notices"
+				}
+			}
+			f := &fake{affected: 1}
+			db := sql.OpenDB(f)
+			defer db.Close()
+			s, err := New(db, d, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.NoticeChannel(); got != want {
+				t.Errorf("%s, %+v: channel %q", d, opts, got)
+			}
+			tx, err := db.Begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tx.Rollback()
+			for _, store := range []keyring.SubjectStore{s, s.WithTx(tx).(keyring.SubjectStore)} {
+				f.sent = nil
+				for old := range uint64(2) {
+					if err := store.CompareAndSwap(t.Context(), "a", old, keyring.Record{Revision: old + 1}); err != nil {
+						t.Error(err)
+					}
+					if err := store.CompareAndSwapSubject(t.Context(), "a", keyring.SubjectHash{1}, old, keyring.Record{Revision: old + 1}); err != nil {
+						t.Error(err)
+					}
+				}
+				for _, q := range f.sent {
+					told := strings.Contains(q, "pg_notify('"+want+"', ")
+					if update := strings.Contains(q, "UPDATE "); told != (update && want != "") || !told && strings.Contains(q, "notify") {
+						t.Errorf("%s, %+v: %s", d, opts, q)
+					}
+				}
 			}
 		}
 	}
