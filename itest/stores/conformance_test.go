@@ -22,7 +22,7 @@ func TestPostgreSQL(t *testing.T) {
 // hears of a serialization failure, not of zero rows.
 func TestPostgreSQLSimpleSerializable(t *testing.T) {
 	s := postgres(t).with("default_query_exec_mode=simple_protocol default_transaction_isolation=serializable").migrated(t)
-	keyringtest.Run(t, func(t *testing.T) keyring.Store { return s.store(t) })
+	keyringtest.Run(t, func(t *testing.T) keyring.Store { return s.handle(t) })
 }
 
 func TestMariaDB(t *testing.T) {
@@ -90,7 +90,7 @@ func conform(t *testing.T, s site, dead func(dir string) site, socket string, lo
 				return dead(dir).store(t)
 			}))
 	}
-	keyringtest.Run(t, func(t *testing.T) keyring.Store { return s.store(t) }, opts...)
+	keyringtest.Run(t, func(t *testing.T) keyring.Store { return s.handle(t) }, opts...)
 }
 
 // listen accepts connections on a socket and returns its directory.
