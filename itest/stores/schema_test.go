@@ -1,6 +1,7 @@
 package stores
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/keyring/sqlstore"
@@ -146,6 +148,32 @@ func TestLeastPrivileges(t *testing.T) {
 		app := s
 		app.dsn = strings.Replace(s.dsn, "user=postgres", "user="+role, 1)
 		rotateAs(t, app)
+		// A listener needs no right on the tables.
+		deaf := random()
+		execute(t, admin, "CREATE ROLE "+deaf+" LOGIN")
+		hear := s
+		hear.dsn = strings.Replace(s.dsn, "user=postgres", "user="+deaf, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		hear.listener(t, nil).Listen(ctx, "app", func(n keyring.Notice) {
+			switch {
+			case !n.Missed:
+				cancel() // heard
+			default: // it listens
+				if err := app.store(t).CompareAndSwapSubject(ctx, "app", keyring.SubjectHash{1}, 0, keyring.Record{Revision: 1}); err != nil {
+					t.Error(err)
+				}
+				if err := app.store(t).CompareAndSwapSubject(ctx, "app", keyring.SubjectHash{1}, 1, keyring.Record{Revision: 2}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			t.Error("a listener without rights heard nothing")
+		}
+		if _, err := hear.open(t).ExecContext(t.Context(), "SELECT * FROM structseal_rings"); err == nil {
+			t.Error("the listener's role may read the rings")
+		}
 	})
 	t.Run("MariaDB", func(t *testing.T) {
 		s := maria(t).migrated(t)
@@ -189,18 +217,21 @@ func rotateAs(t *testing.T, app site) {
 	if err := store.Migrate(ctx); err != nil {
 		t.Errorf("Migrate with nothing to do: %v", err)
 	}
-	ring, _, err := keyring.Create(ctx, "app", store, localkms.NewRandom(), nil)
+	kms := localkms.NewRandom()
+	ring, _, err := keyring.Create(ctx, "app", store, kms, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer ring.Close()
 	if _, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
 		t.Error(err)
 	}
+	subjectsAs(t, app, ring, kms)
 	if _, ok := store.WithTx(begin(t, app.open(t))).(*sqlstore.Store); ok {
 		t.Error("a store in a transaction can migrate")
 	}
 	db := app.open(t)
-	for _, forbidden := range []string{"DELETE FROM structseal_rings", "DROP TABLE structseal_rings", "CREATE TABLE mine (n INTEGER)", "INSERT INTO structseal_schema (version) VALUES (7)"} {
+	for _, forbidden := range []string{"DELETE FROM structseal_rings", "DELETE FROM structseal_subjects", "DROP TABLE structseal_rings", "CREATE TABLE mine (n INTEGER)", "INSERT INTO structseal_schema (version) VALUES (7)"} {
 		if _, err := db.ExecContext(ctx, forbidden); err == nil {
 			t.Errorf("%s: allowed", forbidden)
 		}
