@@ -28,7 +28,8 @@
 // Keys in use are confirmed at the store and the KMS in the background, before
 // OpenOptions.TTL is over, and go on working for OpenOptions.MaxStale when neither
 // can be reached. A KMS that refuses a key, or a record that disables it, ends it
-// at the next look. What can't be reached is ErrUnavailable, and the provider's own error
+// at the next look. With OpenOptions.Notifier a change in the store is looked at when
+// it happens. What can't be reached is ErrUnavailable, and the provider's own error
 // underneath. An answer that is wrong (another key, zeros, an edited record, an
 // older record) is never ErrUnavailable: see the errors of this package.
 //

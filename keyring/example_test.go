@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/structseal/structseal/crypto"
 	"github.com/structseal/structseal/keyring"
@@ -74,6 +75,43 @@ func Example() {
 	}
 	fmt.Printf("%s, revision %d\n", text, ring.Revision())
 	// Output: hello, revision 2
+}
+
+// Two programs with one ring: what one of them changes the other is told of, and
+// doesn't wait for TTL.
+func ExampleNotifier() {
+	ctx := context.Background()
+	store, kms := keyring.NewMemoryStore(), localkms.NewRandom()
+	one, pin, err := keyring.Create(ctx, "customers", store, kms, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer one.Close()
+	other, err := keyring.Open(ctx, "customers", store, kms, pin, &keyring.OpenOptions{
+		TTL:      24 * time.Hour,
+		MaxStale: 24 * time.Hour,
+		Notifier: store, // for PostgreSQL: a pgnotify.Listener
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer other.Close()
+	person := keyring.Subject{Kind: "person", ID: "4711"}
+	keys, err := other.EnsureSubject(ctx, person)
+	if err != nil {
+		log.Fatal(err)
+	}
+	keys.Release()
+
+	if _, err := one.Forget(ctx, person, nil); err != nil {
+		log.Fatal(err)
+	}
+	for err == nil { // a moment
+		keys, err = other.Subject(ctx, person)
+		keys.Release()
+	}
+	fmt.Println(errors.Is(err, keyring.ErrForgotten))
+	// Output: true
 }
 
 // A person asks to be forgotten. The tombstone is kept in another store than the

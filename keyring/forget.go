@@ -21,8 +21,8 @@ type ForgetOptions struct {
 // this order: OpenOptions.LegalHold is asked; a tombstone is written outside, to
 // OpenOptions.Tombstones; the subject's record is replaced by a tombstone, in one
 // compare-and-swap; both are read again; what this process holds is wiped, with
-// all that was derived from it. Other processes notice within OpenOptions.TTL, or
-// MaxStale if they are cut off from the store.
+// all that was derived from it. Other processes notice within OpenOptions.TTL, with
+// OpenOptions.Notifier at once, and if they are cut off from the store within MaxStale.
 //
 // Forget can be interrupted anywhere and repeated: forgetting what is forgotten
 // completes it and returns a certificate of the first time. A subject without keys

@@ -148,6 +148,26 @@ func TestLeastPrivileges(t *testing.T) {
 		app := s
 		app.dsn = strings.Replace(s.dsn, "user=postgres", "user="+role, 1)
 		rotateAs(t, app)
+		// A program that only opens the ring, and writes for new subjects.
+		few := random()
+		execute(t, admin, "CREATE ROLE "+few+" LOGIN", "GRANT SELECT ON structseal_rings, structseal_subjects, structseal_schema TO "+few, "GRANT INSERT ON structseal_subjects TO "+few)
+		writer := s
+		writer.dsn = strings.Replace(s.dsn, "user=postgres", "user="+few, 1)
+		kms := localkms.NewRandom()
+		made, pin, err := keyring.Create(t.Context(), "few", app.store(t), kms, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made.Close()
+		ring, err := keyring.Open(t.Context(), "few", writer.store(t), kms, pin, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ring.Close()
+		warm(t, ring, keyring.Subject{ID: "new"})
+		if _, err := ring.Forget(t.Context(), keyring.Subject{ID: "new"}, nil); err == nil {
+			t.Error("a role without UPDATE forgets")
+		}
 		// A listener needs no right on the tables.
 		deaf := random()
 		execute(t, admin, "CREATE ROLE "+deaf+" LOGIN")
