@@ -25,7 +25,8 @@ type Record struct {
 //
 // The interface stays this small. A store that can do more implements further
 // interfaces, which the keyring finds by type assertion, as package io finds a
-// WriterTo; a store without them keeps working: see [SubjectStore].
+// WriterTo; a store without them keeps working: see [SubjectStore]. What tells of
+// changes may be an object of its own, so that one is an option: see [Notifier].
 type Store interface {
 	// Load returns the record of a ring. It must see every CompareAndSwap that
 	// has returned (no replica that lags, no eventually consistent read): a

@@ -20,6 +20,11 @@
 //   - In SQLite, connections wait for each other: PRAGMA busy_timeout. Without it
 //     a writer that meets another one fails at once.
 //
+// # Notices
+//
+// On PostgreSQL each update tells of itself with NOTIFY, so that programs with
+// module keyring/pgnotify see it at once; see [Store.NoticeChannel].
+//
 // # Conflicts
 //
 // CompareAndSwap is one statement, a transaction of its own. A driver that
