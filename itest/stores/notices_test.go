@@ -185,7 +185,7 @@ func TestNoticesAfterReconnect(t *testing.T) {
 		open <- true
 		eventually(t, "the forgotten subject", p.refuses(t, ada))
 		eventually(t, "the rotation", func() bool { return p.reader.Revision() == p.writer.Revision() })
-		if err := p.writer.Revive(ctx, ada, nil); err != nil {
+		if err := p.writer.Revive(ctx, ada, &keyring.ReviveOptions{Now: true}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the revived subject", func() bool { return !p.refusesEnsure(t, ada) })

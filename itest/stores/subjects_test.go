@@ -181,7 +181,7 @@ func subjectsAs(t *testing.T, app site, ring *keyring.Keyring, kms kmsprovider.P
 	if _, err := ring.Subject(ctx, ada); !errors.Is(err, keyring.ErrForgotten) {
 		t.Error(err)
 	}
-	if err := ring.Revive(ctx, ada, nil); err != nil {
+	if err := ring.Revive(ctx, ada, &keyring.ReviveOptions{Now: true}); err != nil {
 		t.Error(err)
 	}
 	tx := begin(t, app.open(t))
