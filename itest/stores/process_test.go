@@ -39,7 +39,7 @@ func rotateTogether(t *testing.T, s site) int {
 	r := share(t, s)
 	var children []*process
 	for range processes {
-		children = append(children, r.start(t, each))
+		children = append(children, r.start(t, workRotate, fmt.Sprintf("%s=%d", childCount, each)))
 	}
 	for _, p := range children {
 		if _, ok := p.until("ready", func(string) {}); !ok {
@@ -69,7 +69,7 @@ func rotateTogether(t *testing.T, s site) int {
 	// Somebody who only reads checks every revision that he gets to see.
 	watched := make(chan int)
 	stop := make(chan struct{})
-	watcher, err := keyring.Open(t.Context(), r.name, r.store(t), r.kms, r.pin, nil)
+	watcher, err := r.ring(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestKillAtRandom(t *testing.T) {
 				r = share(t, s)
 				rings++
 			}
-			p := r.start(t, 0)
+			p := r.start(t, workRotate, childCount+"=0")
 			if _, ok := p.until("ready", func(string) {}); !ok {
 				t.Fatal("the child did not get ready")
 			}
