@@ -59,13 +59,10 @@ func seal(ctx context.Context, r *shared, stdin *bufio.Reader) error {
 const sealers, sealing = 64, 4 // goroutines of each process; processes
 
 // P7, P8: four processes with 64 goroutines each encrypt for a subject that has no
-// keys, 50 times for each store, or 1,000 with STRUCTSEAL_LONG=1. One key survives,
+// keys, 50 times for each store, or 1,000 with STRUCTSEAL_LONG=1, or 5 under the race detector. One key survives,
 // and every ciphertext that was returned opens.
 func TestP7_ProcessesCreateSubject(t *testing.T) {
-	rounds := 50
-	if long {
-		rounds = 1000
-	}
+	rounds := size(5, 50, 1000)
 	everyStore(t, func(t *testing.T, s site) {
 		r := share(t, s)
 		var children []*process

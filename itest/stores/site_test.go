@@ -68,6 +68,7 @@ func (s site) connect() (stores, error) {
 	if err != nil {
 		return stores{}, err
 	}
+	db.SetMaxIdleConns(8) // connecting is what takes longest
 	ring, err := sqlstore.New(db, s.dialect, nil)
 	if err != nil {
 		return stores{}, err

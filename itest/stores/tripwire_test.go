@@ -41,12 +41,15 @@ func (w *tripwire) pass(side string, n int) {
 }
 
 // points are where an operation that made these calls can be killed: before and
-// after each call, or, for the short run, each that writes. Nothing changes
-// anywhere between one that reads and the next.
+// after each call; or, for the short run, where that makes a difference to what is
+// stored: before the first one that writes, and after each that does.
 func points(calls string, all bool) (out []string) {
 	for i, kind := range calls {
+		if all || kind == 'w' && len(out) == 0 {
+			out = append(out, fmt.Sprint("before ", i+1))
+		}
 		if all || kind == 'w' {
-			out = append(out, fmt.Sprint("before ", i+1), fmt.Sprint("after ", i+1))
+			out = append(out, fmt.Sprint("after ", i+1))
 		}
 	}
 	return out
