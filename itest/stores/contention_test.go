@@ -38,7 +38,7 @@ func seal(ctx context.Context, r *shared, stdin *bufio.Reader) error {
 		var wg sync.WaitGroup
 		for n := range sealers {
 			wg.Go(func() {
-				row, err := structseal.Encrypt(ctx, rings[n%len(rings)], newPerson(id))
+				row, err := structseal.Encrypt(ctx, rings[n%len(rings)], newMember(id))
 				if err != nil {
 					errs[n] = err.Error()
 				}
@@ -96,7 +96,7 @@ func TestP7_ProcessesCreateSubject(t *testing.T) {
 func (r *shared) createTogether(t *testing.T, children []*process, id string) int {
 	t.Helper()
 	var mu sync.Mutex
-	var rows []person
+	var rows []member
 	var wg sync.WaitGroup
 	for _, p := range children {
 		p.say(id)
@@ -104,7 +104,7 @@ func (r *shared) createTogether(t *testing.T, children []*process, id string) in
 			_, ok := p.until("done", func(line string) {
 				mu.Lock()
 				defer mu.Unlock()
-				rows = append(rows, person{ID: id, Name: strings.TrimPrefix(line, "sealed ")})
+				rows = append(rows, member{ID: id, Name: strings.TrimPrefix(line, "sealed ")})
 			})
 			if !ok {
 				t.Error("a child ended before its time")
@@ -128,7 +128,7 @@ func (r *shared) createTogether(t *testing.T, children []*process, id string) in
 	keys := make(map[uint32]int)
 	for i, row := range rows {
 		keys[keyOf(t, row)]++
-		if err == nil && plain[i] != newPerson(id) {
+		if err == nil && plain[i] != newMember(id) {
 			t.Errorf("opened to %v", plain[i])
 		}
 	}

@@ -164,8 +164,8 @@ func (k *killer) note(told []string) (others []string) {
 		switch f := strings.Fields(line); f[0] {
 		case "order":
 			k.world.orders = append(k.world.orders, order{ID: "told", Item: f[1]})
-		case "person":
-			k.world.people = append(k.world.people, person{ID: f[1], Name: f[2]})
+		case "member":
+			k.world.people = append(k.world.people, member{ID: f[1], Name: f[2]})
 		default:
 			others = append(others, line)
 		}

@@ -307,7 +307,7 @@ var forgetting = &operation{
 				return fmt.Errorf("%s: forgotten %v, %v", what, closed, err)
 			}
 		}
-		if _, err := structseal.Encrypt(t.Context(), ring, newPerson(w.doomed[0].ID)); !errors.Is(err, structseal.ErrForgotten) {
+		if _, err := structseal.Encrypt(t.Context(), ring, newMember(w.doomed[0].ID)); !errors.Is(err, structseal.ErrForgotten) {
 			return fmt.Errorf("sealed for who is forgotten: %v", err)
 		}
 		c, err := ring.Forget(t.Context(), subjectOf(w.doomed[0].ID), nil)
@@ -350,7 +350,7 @@ func (w *world) closed(t *testing.T, store, outside keyring.SubjectStore) (bool,
 			n++
 		case err != nil:
 			return false, fmt.Errorf("unreadable: %w", err)
-		case p != newPerson(row.ID):
+		case p != newMember(row.ID):
 			return false, fmt.Errorf("opened to %v", p)
 		}
 	}
@@ -377,11 +377,11 @@ var rewrappingSubjects = &operation{
 		if _, err := ring.RotateSubject(ctx, subjectOf(arg)); err != nil {
 			return err
 		}
-		row, err := structseal.Encrypt(ctx, ring, newPerson(arg))
+		row, err := structseal.Encrypt(ctx, ring, newMember(arg))
 		if err != nil {
 			return err
 		}
-		tell("person " + arg + " " + row.Name)
+		tell("member " + arg + " " + row.Name)
 		p, err := ring.RewrapSubjects(ctx, nil)
 		if err == nil && (!p.Done || p.Seen < subjects) {
 			err = fmt.Errorf("%+v", p)

@@ -10,23 +10,23 @@ import (
 	"github.com/structseal/structseal/kmsprovider"
 )
 
-// order is a record under the ring's own keys, person one under its subject's.
+// order is a record under the ring's own keys, member one under its subject's.
 type order struct {
 	_    structseal.Record `seal:"order"`
 	ID   string            `seal:"id,bind"`
 	Item string            `seal:"item"`
 }
 
-type person struct {
-	_    structseal.Record `seal:"person"`
-	ID   string            `seal:"id,bind,subject=person"`
+type member struct {
+	_    structseal.Record `seal:"member"`
+	ID   string            `seal:"id,bind,subject=member"`
 	Name string            `seal:"name"`
 }
 
 func newOrder(id string) order   { return order{ID: id, Item: "item of " + id} }
-func newPerson(id string) person { return person{ID: id, Name: "name of " + id} }
+func newMember(id string) member { return member{ID: id, Name: "name of " + id} }
 
-func subjectOf(id string) keyring.Subject { return keyring.Subject{Kind: "person", ID: id} }
+func subjectOf(id string) keyring.Subject { return keyring.Subject{Kind: "member", ID: id} }
 
 // A world is a ring in use: what was sealed with it must stay readable, whatever
 // dies.
@@ -34,7 +34,7 @@ type world struct {
 	*shared
 	op     *operation
 	orders []order
-	people []person
+	people []member
 	read   *int // ciphertexts, over all worlds of a test
 
 	// What a round begins with.
@@ -43,7 +43,7 @@ type world struct {
 	keys     int
 	rounds   int
 	backup   map[keyring.SubjectHash]keyring.Record
-	doomed   []person        // of the subject that is being forgotten
+	doomed   []member        // of the subject that is being forgotten
 	ids      map[string]bool // keys of the doomed subject
 	target   kmsprovider.Provider
 }
@@ -72,14 +72,14 @@ func newWorld(t *testing.T, s site, op *operation, read *int) *world {
 }
 
 // newSubject seals for a subject with so many further keys, under each.
-func (w *world) newSubject(t *testing.T, ring *keyring.Keyring, id string, further int) []person {
+func (w *world) newSubject(t *testing.T, ring *keyring.Keyring, id string, further int) []member {
 	t.Helper()
-	rows := []person{sealed(t, ring, newPerson(id))}
+	rows := []member{sealed(t, ring, newMember(id))}
 	for range further {
 		if _, err := ring.RotateSubject(t.Context(), subjectOf(id)); err != nil {
 			t.Fatal(err)
 		}
-		rows = append(rows, sealed(t, ring, newPerson(id)))
+		rows = append(rows, sealed(t, ring, newMember(id)))
 	}
 	return rows
 }
@@ -126,7 +126,7 @@ func (w *world) readable(t *testing.T, ring *keyring.Keyring) error {
 	}
 	return errors.Join(
 		opens(t, ring, w.orders, func(o order) bool { return o == newOrder(o.ID) }, w.read),
-		opens(t, ring, w.people, func(p person) bool { return p == newPerson(p.ID) }, w.read))
+		opens(t, ring, w.people, func(p member) bool { return p == newMember(p.ID) }, w.read))
 }
 
 func opens[T any](t *testing.T, ring *keyring.Keyring, rows []T, right func(T) bool, read *int) error {
