@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/structseal/structseal"
+	"github.com/structseal/structseal/crypto"
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/kmsprovider"
 )
@@ -119,7 +120,8 @@ func (w *world) readable(t *testing.T, ring *keyring.Keyring) error {
 	t.Helper()
 	for _, k := range ring.Keys() {
 		if k.Purpose <= keyring.SubjectWrap {
-			if _, err := ring.Key(t.Context(), k.Purpose, k.ID); err != nil {
+			// AES-SIV is unwrapped and then refused in FIPS-only mode.
+			if _, err := ring.Key(t.Context(), k.Purpose, k.ID); err != nil && !errors.Is(err, crypto.ErrNotApproved) {
 				return err
 			}
 		}
