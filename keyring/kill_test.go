@@ -145,7 +145,7 @@ func tombstones(t *testing.T, f *fileRing, ring *Keyring) (inside, outside bool,
 		}
 		ids = append(ids, id)
 	}
-	stands := func(store SubjectStore) bool {
+	stands := func(store *subjectSite) bool {
 		r, e := s.readOne(t.Context(), store, hashes[0])
 		if e != nil || r == nil || r.state != subjectForgotten {
 			err = errors.Join(err, e)
@@ -156,7 +156,7 @@ func tombstones(t *testing.T, f *fileRing, ring *Keyring) (inside, outside bool,
 		}
 		return true
 	}
-	inside, outside = stands(f.store), stands(f.outside)
+	inside, outside = stands(s.store), stands(s.outside)
 	return inside, outside, err
 }
 
