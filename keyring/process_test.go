@@ -24,8 +24,9 @@ const (
 	childPin    = "STRUCTSEAL_TEST_PIN"    //
 	childCount  = "STRUCTSEAL_TEST_COUNT"  // rotations to do; 0 for ever
 	childAnchor = "STRUCTSEAL_TEST_ANCHOR" // file of an anchor, whose steps are meant then
-	childStep   = "STRUCTSEAL_TEST_STEP"   // step of the file store's write to die at
+	childStep   = "STRUCTSEAL_TEST_STEP"   // step of the file store's write, or of a subject's change, to die at
 	childAt     = "STRUCTSEAL_TEST_AT"     // ... when it comes for the nth time
+	childWork   = "STRUCTSEAL_TEST_WORK"   // operation to do once; none: rotations
 )
 
 func TestMain(m *testing.M) {
@@ -46,25 +47,33 @@ func child(dir string) error {
 	count, _ := strconv.Atoi(os.Getenv(childCount))
 	at, _ := strconv.Atoi(os.Getenv(childAt))
 	var opts OpenOptions
-	hook := &fileStoreHook
+	hooks := []*func(string){&fileStoreHook, &subjectHook}
 	if path := os.Getenv(childAnchor); path != "" {
 		anchor, err := NewFileAnchor(path)
 		if err != nil {
 			return err
 		}
-		opts.Anchor, hook = anchor, &fileAnchorHook
+		opts.Anchor, hooks = anchor, []*func(string){&fileAnchorHook}
 	}
 	if step := os.Getenv(childStep); step != "" {
-		*hook = func(s string) {
-			if s != step {
-				return
-			}
-			if at--; at == 0 {
-				self, _ := os.FindProcess(os.Getpid())
-				self.Kill() // -9
-				select {}
+		var mu sync.Mutex
+		for _, hook := range hooks {
+			*hook = func(s string) {
+				mu.Lock()
+				defer mu.Unlock()
+				if s != step {
+					return
+				}
+				if at--; at == 0 {
+					self, _ := os.FindProcess(os.Getpid())
+					self.Kill() // -9
+					select {}
+				}
 			}
 		}
+	}
+	if name := os.Getenv(childWork); name != "" {
+		return operate(ctx, dir, name)
 	}
 	pin, err := ParsePin(os.Getenv(childPin))
 	if err != nil {

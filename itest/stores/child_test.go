@@ -3,7 +3,6 @@ package stores
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -20,56 +19,79 @@ import (
 	"github.com/structseal/structseal/kmsprovider/localkms"
 )
 
-// The test binary starts itself as a child that rotates a ring.
+// The test binary starts itself as a child that works on a ring.
 const (
 	childDriver  = "STRUCTSEAL_TEST_DRIVER"
 	childDSN     = "STRUCTSEAL_TEST_DSN"
 	childDialect = "STRUCTSEAL_TEST_DIALECT"
-	childKEK     = "STRUCTSEAL_TEST_KEK"
+	childKEKs    = "STRUCTSEAL_TEST_KEKS" // a list of key files
 	childRing    = "STRUCTSEAL_TEST_RING"
 	childPin     = "STRUCTSEAL_TEST_PIN"
+	childWork    = "STRUCTSEAL_TEST_WORK"  // workRotate, workSeal or the name of an operation
 	childCount   = "STRUCTSEAL_TEST_COUNT" // rotations to do; 0 for ever
+	childArg     = "STRUCTSEAL_TEST_ARG"   // of an operation
+	childPoint   = "STRUCTSEAL_TEST_POINT" // where in an operation to die
 )
 
-// child says "ready" and waits for a line, rotates and prints each key with its
-// revision when Rotate has returned, says "done" and waits for another line, and
-// prints what it knows of the ring then.
+const (
+	workRotate = "rotations"
+	workSeal   = "seal"
+)
+
+// child does its work when it has said "ready" and read a line.
 func child() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), childTimeout)
 	defer cancel()
-	count, err := strconv.Atoi(os.Getenv(childCount))
-	if err != nil {
-		return err
-	}
 	dialect, err := strconv.Atoi(os.Getenv(childDialect))
 	if err != nil {
 		return err
 	}
-	pin, err := keyring.ParsePin(os.Getenv(childPin))
+	e := site{sqlstore.Dialect(dialect), os.Getenv(childDriver), os.Getenv(childDSN)}
+	db, err := e.connect()
 	if err != nil {
 		return err
 	}
-	kms, err := localkms.OpenKeyFile(os.Getenv(childKEK))
-	if err != nil {
+	defer db.close()
+	r := &shared{site: e, name: os.Getenv(childRing), stores: db}
+	if r.pin, err = keyring.ParsePin(os.Getenv(childPin)); err != nil {
 		return err
 	}
-	db, err := sql.Open(os.Getenv(childDriver), os.Getenv(childDSN))
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	store, err := sqlstore.New(db, sqlstore.Dialect(dialect), nil)
-	if err != nil {
-		return err
-	}
-	if err := store.Migrate(ctx); err != nil {
-		return err
-	}
-	ring, err := keyring.Open(ctx, os.Getenv(childRing), store, kms, pin, nil)
-	if err != nil {
-		return err
+	for _, path := range filepath.SplitList(os.Getenv(childKEKs)) {
+		kms, err := localkms.OpenKeyFile(path)
+		if err != nil {
+			return err
+		}
+		r.keks = append(r.keks, kms)
 	}
 	stdin := bufio.NewReader(os.Stdin)
+	switch work := os.Getenv(childWork); work {
+	case workRotate:
+		return rotations(ctx, r, stdin)
+	case workSeal:
+		return seal(ctx, r, stdin)
+	default:
+		return operate(ctx, r, stdin, work)
+	}
+}
+
+// childTimeout ends a child whose parent was killed.
+const childTimeout = 30 * time.Minute
+
+// rotations rotates and prints each key with its revision when Rotate has
+// returned, says "done" and waits for another line, and prints what it knows of
+// the ring then.
+func rotations(ctx context.Context, r *shared, stdin *bufio.Reader) error {
+	count, err := strconv.Atoi(os.Getenv(childCount))
+	if err != nil {
+		return err
+	}
+	if err := r.stores.migrate(ctx); err != nil {
+		return err
+	}
+	ring, err := r.ring(ctx)
+	if err != nil {
+		return err
+	}
 	fmt.Println("ready")
 	if _, err := stdin.ReadString('\n'); err != nil {
 		return err
@@ -116,27 +138,38 @@ func describe(ring *keyring.Keyring) string {
 // A shared ring is one that several processes use.
 type shared struct {
 	site
-	name string
-	kek  string
-	kms  *localkms.Provider
-	pin  keyring.Pin
-	told map[uint32]uint64 // keys that a process has returned, and their revisions
+	name   string
+	stores stores // of this process
+	files  []string
+	keks   []*localkms.Provider
+	pin    keyring.Pin
+	told   map[uint32]uint64 // keys that a process has returned, and their revisions
 }
 
+// share makes a ring under the first of two key-encryption keys.
 func share(t *testing.T, s site) *shared {
 	t.Helper()
-	r := &shared{site: s, name: random(), kek: filepath.Join(t.TempDir(), "app.kek"), told: make(map[uint32]uint64)}
-	var err error
-	if r.kms, err = localkms.CreateKeyFile(r.kek); err != nil {
-		t.Fatal(err)
+	r := &shared{site: s, name: random(), stores: s.stores(t), told: make(map[uint32]uint64)}
+	for range 2 {
+		path := filepath.Join(t.TempDir(), "app.kek")
+		kms, err := localkms.CreateKeyFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.files, r.keks = append(r.files, path), append(r.keks, kms)
 	}
-	ring, pin, err := keyring.Create(t.Context(), r.name, s.store(t), r.kms, nil)
+	ring, pin, err := keyring.Create(t.Context(), r.name, r.stores.ring, r.keks[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ring.Close()
 	r.pin = pin
 	return r
+}
+
+// ring opens the ring as a fresh process would, under its first key-encryption key.
+func (r *shared) ring(ctx context.Context) (*keyring.Keyring, error) {
+	return keyring.Open(ctx, r.name, r.stores.ring, r.keks[0], r.pin, nil)
 }
 
 // process is a running child.
@@ -146,12 +179,14 @@ type process struct {
 	out *bufio.Scanner
 }
 
-func (r *shared) start(t *testing.T, rotations int) *process {
+// start starts a child with further lines of environment.
+func (r *shared) start(t *testing.T, work string, env ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0])}
 	p.cmd.Env = append(os.Environ(),
 		childDriver+"="+r.driver, childDSN+"="+r.dsn, childDialect+"="+strconv.Itoa(int(r.dialect)),
-		childKEK+"="+r.kek, childRing+"="+r.name, childPin+"="+r.pin.String(), childCount+"="+strconv.Itoa(rotations))
+		childKEKs+"="+strings.Join(r.files, string(filepath.ListSeparator)), childRing+"="+r.name, childPin+"="+r.pin.String(), childWork+"="+work)
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = os.Stderr
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -174,7 +209,9 @@ func (r *shared) start(t *testing.T, rotations int) *process {
 }
 
 // goOn tells the child to go on.
-func (p *process) goOn() { io.WriteString(p.in, "\n") }
+func (p *process) goOn() { p.say("") }
+
+func (p *process) say(line string) { io.WriteString(p.in, line+"\n") }
 
 // until reads lines up to the one that begins with word, and returns it; false
 // if the child ended before.
@@ -207,7 +244,7 @@ func parse(line string) (id uint32, revision uint64, ok bool) {
 // told, in the place of the revision that made it.
 func (r *shared) check(t *testing.T, when string) *keyring.Keyring {
 	t.Helper()
-	ring, err := keyring.Open(t.Context(), r.name, r.store(t), r.kms, r.pin, nil)
+	ring, err := r.ring(t.Context())
 	if err != nil {
 		t.Fatalf("%s: %v", when, err)
 	}

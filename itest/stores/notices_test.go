@@ -70,7 +70,7 @@ func noticed(t *testing.T, gate func()) pair {
 	p := pair{site: postgres(t).migrated(t)}
 	p.shared = share(t, p.site)
 	open := func(opts *keyring.OpenOptions) *keyring.Keyring {
-		ring, err := keyring.Open(t.Context(), p.name, p.site.store(t), p.kms, p.pin, opts)
+		ring, err := keyring.Open(t.Context(), p.name, p.site.store(t), p.keks[0], p.pin, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +145,7 @@ func TestNoticesReachOthers(t *testing.T) {
 	}
 	// And from another process.
 	revision := p.reader.Revision()
-	child := p.start(t, 3)
+	child := p.start(t, workRotate, childCount+"=3")
 	child.until("ready", func(string) {})
 	child.goOn()
 	if _, ok := child.until("done", func(string) {}); !ok {

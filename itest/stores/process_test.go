@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -12,16 +11,11 @@ import (
 	"github.com/structseal/structseal/keyring"
 )
 
-var long = os.Getenv("STRUCTSEAL_LONG") == "1"
-
 // P8: eight processes rotate one ring 200 times (ten rings one after the other,
-// 2,000 times, with STRUCTSEAL_LONG=1: a ring holds 256 keys). At no revision
+// 2,000 times, with STRUCTSEAL_LONG=1; 40 times under the race detector). At no revision
 // there are two primaries, no rotation is lost, and in the end all know the same.
 func TestProcessesRotate(t *testing.T) {
-	rings := 1
-	if long {
-		rings = 10
-	}
+	rings := size(1, 1, 10)
 	everywhere(t, func(t *testing.T, s site) {
 		s.migrated(t)
 		begin := time.Now()
@@ -33,13 +27,16 @@ func TestProcessesRotate(t *testing.T) {
 	})
 }
 
-const processes, each = 8, 25
+const processes = 8
+
+// each is how often each process rotates a ring. It holds 256 keys.
+var each = size(5, 25, 25)
 
 func rotateTogether(t *testing.T, s site) int {
 	r := share(t, s)
 	var children []*process
 	for range processes {
-		children = append(children, r.start(t, each))
+		children = append(children, r.start(t, workRotate, fmt.Sprintf("%s=%d", childCount, each)))
 	}
 	for _, p := range children {
 		if _, ok := p.until("ready", func(string) {}); !ok {
@@ -69,7 +66,7 @@ func rotateTogether(t *testing.T, s site) int {
 	// Somebody who only reads checks every revision that he gets to see.
 	watched := make(chan int)
 	stop := make(chan struct{})
-	watcher, err := keyring.Open(t.Context(), r.name, r.store(t), r.kms, r.pin, nil)
+	watcher, err := r.ring(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,12 +102,12 @@ func rotateTogether(t *testing.T, s site) int {
 	close(stop)
 	seen := <-watched
 	final := r.check(t, "in the end")
-	for n := uint64(2); n <= 1+processes*each; n++ {
+	for n := uint64(2); n <= uint64(1+processes*each); n++ {
 		if _, ok := revisions[n]; !ok {
 			t.Errorf("nobody made revision %d", n)
 		}
 	}
-	if final.Revision() != 1+processes*each || len(r.told) != processes*each {
+	if final.Revision() != uint64(1+processes*each) || len(r.told) != processes*each {
 		t.Errorf("revision %d, %d keys told, after %d rotations", final.Revision(), len(r.told), processes*each)
 	}
 	want := "knows " + describe(final)
@@ -130,13 +127,10 @@ func rotateTogether(t *testing.T, s site) int {
 	return len(r.told)
 }
 
-// P7: kill -9 at random moments of a process that rotates without end: 10, or
-// 200 with STRUCTSEAL_LONG=1, for each database.
+// P7: kill -9 at random moments of a process that rotates without end: 10, 200
+// with STRUCTSEAL_LONG=1, or 3 under the race detector, for each database.
 func TestKillAtRandom(t *testing.T) {
-	kills := 10
-	if long {
-		kills = 200
-	}
+	kills := size(3, 10, 200)
 	everywhere(t, func(t *testing.T, s site) {
 		s.migrated(t)
 		var r *shared
@@ -146,7 +140,7 @@ func TestKillAtRandom(t *testing.T) {
 				r = share(t, s)
 				rings++
 			}
-			p := r.start(t, 0)
+			p := r.start(t, workRotate, childCount+"=0")
 			if _, ok := p.until("ready", func(string) {}); !ok {
 				t.Fatal("the child did not get ready")
 			}

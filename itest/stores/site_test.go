@@ -1,12 +1,14 @@
 package stores
 
 import (
+	"context"
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
 	"path/filepath"
 	"testing"
 
+	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/keyring/sqlstore"
 )
 
@@ -41,6 +43,64 @@ func on(t testing.TB, db *sql.DB, d sqlstore.Dialect) *sqlstore.Store {
 		t.Fatal(err)
 	}
 	return store
+}
+
+// stores are what a process opens of a site.
+type stores struct {
+	ring    keyring.SubjectStore
+	outside keyring.SubjectStore // for tombstones
+	close   func() error
+}
+
+// fileDriver is what a site without a database has: a directory.
+const fileDriver = "file"
+
+func (s site) connect() (stores, error) {
+	if s.driver == fileDriver {
+		ring, err := keyring.NewFileStore(filepath.Join(s.dsn, "keys"))
+		if err != nil {
+			return stores{}, err
+		}
+		outside, err := keyring.NewFileStore(filepath.Join(s.dsn, "outside"))
+		return stores{ring, outside, func() error { return nil }}, err
+	}
+	db, err := sql.Open(s.driver, s.dsn)
+	if err != nil {
+		return stores{}, err
+	}
+	db.SetMaxIdleConns(8) // connecting is what takes longest
+	ring, err := sqlstore.New(db, s.dialect, nil)
+	if err != nil {
+		return stores{}, err
+	}
+	outside, err := sqlstore.New(db, s.dialect, &sqlstore.Options{TablePrefix: "outside_"})
+	return stores{ring, outside, db.Close}, err
+}
+
+// migrate makes the tables where there are any.
+func (d stores) migrate(ctx context.Context) error {
+	for _, store := range []keyring.SubjectStore{d.ring, d.outside} {
+		if s, ok := store.(*sqlstore.Store); ok {
+			if err := s.Migrate(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stores are those of the test, with tables.
+func (s site) stores(t testing.TB) stores {
+	t.Helper()
+	d, err := s.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.close() })
+	if err := d.migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // migrated is a site with tables.
@@ -105,6 +165,22 @@ func maria(t testing.TB) site {
 func sqlite(t testing.TB) site {
 	t.Helper()
 	return site{sqlstore.SQLite, "sqlite", "file:" + filepath.Join(t.TempDir(), "rings.db") + "?_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)"}
+}
+
+// files is a directory of a FileStore.
+func files(t testing.TB) site {
+	t.Helper()
+	return site{0, fileDriver, t.TempDir()}
+}
+
+// everyStore runs a test on each database and on files, at once.
+func everyStore(t *testing.T, test func(t *testing.T, s site)) {
+	for name, make := range map[string]func(testing.TB) site{"PostgreSQL": postgres, "MariaDB": maria, "SQLite": sqlite, "files": files} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, make(t))
+		})
+	}
 }
 
 // everywhere runs a test on each database.
