@@ -100,7 +100,6 @@ func (s *toyServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // toyError is the error of the toy's SDK.
 type toyError struct {
 	Code string
-	got  toyMessage
 }
 
 func (e *toyError) Error() string { return "toy service: " + e.Code }
