@@ -139,9 +139,14 @@ func TestWrongAnswers(t *testing.T) {
 	for what, change := range map[string]func(*kmspb.DecryptRequest, *kmspb.DecryptResponse){
 		"no checksum":       func(_ *kmspb.DecryptRequest, out *kmspb.DecryptResponse) { out.PlaintextCrc32C = nil },
 		"damaged plaintext": func(_ *kmspb.DecryptRequest, out *kmspb.DecryptResponse) { out.Plaintext[0] ^= 1 },
+		// gRPC calls this ResourceExhausted, as a quota.
+		"2 MiB": func(_ *kmspb.DecryptRequest, out *kmspb.DecryptResponse) {
+			out.Plaintext = make([]byte, 2<<20)
+			out.PlaintextCrc32C = crc(out.Plaintext)
+		},
 	} {
 		fake.onDecrypt = change
-		if out, err := p.Unwrap(t.Context(), wrapped, kc); !errors.Is(err, kmsprovider.ErrUnavailable) || out != nil {
+		if out, err := p.Unwrap(t.Context(), wrapped, kc); !errors.Is(err, kmsprovider.ErrUnavailable) || errors.Is(err, kmsprovider.ErrThrottled) || out != nil {
 			t.Errorf("Decrypt, %s: %v, want %q", what, err, kmsprovider.ErrUnavailable)
 		}
 	}
