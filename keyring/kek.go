@@ -32,7 +32,7 @@ func newKEK(kms kmsprovider.Provider, timeout time.Duration, events teller) (*ke
 		return nil, errors.New("no kms provider given; see package localkms for one that needs no service")
 	}
 	e := &kek{kms: kms, id: kms.ID(), timeout: timeout, events: events}
-	if !validKEK(e.id) {
+	if !kmsprovider.ValidID(e.id) {
 		return nil, fmt.Errorf("%T has an invalid ID; see kmsprovider.Provider", kms)
 	}
 	return e, nil

@@ -6,11 +6,11 @@ import (
 	"slices"
 
 	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/kmsprovider"
 )
 
 const (
 	maxNameLen = 100
-	maxKEKLen  = 2048
 	maxBlobLen = 16 << 10
 	maxWraps   = 16
 	// SQL's BIGINT is signed.
@@ -29,19 +29,6 @@ func validName(name string) error {
 		return fmt.Errorf("%w: use 1 to %d of a-z 0-9 . _ -, starting with a letter or digit", ErrName, maxNameLen)
 	}
 	return nil
-}
-
-// validKEK checks what kmsprovider.Provider asks of an ID.
-func validKEK(id string) bool {
-	if len(id) == 0 || len(id) > maxKEKLen {
-		return false
-	}
-	for _, c := range []byte(id) {
-		if c <= ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 // validate checks what the MAC doesn't: a ring that its own key authenticates
@@ -63,7 +50,7 @@ func (r *record) validate() error {
 		return corrupt("%d key-encryption keys", len(r.KEKs))
 	}
 	for i, id := range r.KEKs {
-		if !validKEK(id) || slices.Contains(r.KEKs[:i], id) {
+		if !kmsprovider.ValidID(id) || slices.Contains(r.KEKs[:i], id) {
 			return corrupt("an invalid kek id, or one twice")
 		}
 	}
@@ -108,7 +95,7 @@ func (r *record) validate() error {
 			primaries[k.Purpose]++
 		}
 		for j, w := range k.Wraps {
-			if !validKEK(w.KEK) {
+			if !kmsprovider.ValidID(w.KEK) {
 				return corrupt("key %08x: invalid kek id", uint32(k.ID))
 			}
 			if len(w.Blob) == 0 || len(w.Blob) > maxBlobLen {

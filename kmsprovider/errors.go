@@ -16,7 +16,11 @@ var (
 	ErrDenied = errors.New("access to the key-encryption key was denied")
 	// ErrDisabled: the KEK exists and is switched off or scheduled for deletion.
 	ErrDisabled = errors.New("key-encryption key is disabled")
-	// ErrUnavailable: the service could not be reached or did not answer in time.
+	// ErrWrongAnswer: the service answered for another KEK than the one asked. It,
+	// or what stands in its place, is not to be trusted: look into it.
+	ErrWrongAnswer = errors.New("key management service gave a wrong answer")
+	// ErrUnavailable: the service could not be reached, did not answer in time, or
+	// what came back was no whole answer of it (a proxy's page, a bad checksum).
 	ErrUnavailable = errors.New("key management service is unavailable")
 	// ErrThrottled: the service asks to come back later.
 	ErrThrottled = errors.New("key management service is throttling")
@@ -29,11 +33,11 @@ var (
 // caller to look at.
 //
 // An error that also wraps a final answer (rejected, not found, denied,
-// disabled) isn't retryable: a cache must not go on serving a key that the
+// disabled, wrong) isn't retryable: a cache must not go on serving a key that the
 // service refused. Neither are context.Canceled (the caller left) and errors
 // that wrap nothing of this package.
 func Retryable(err error) bool {
-	for _, final := range []error{ErrRejected, ErrNotFound, ErrDenied, ErrDisabled} {
+	for _, final := range []error{ErrRejected, ErrNotFound, ErrDenied, ErrDisabled, ErrWrongAnswer} {
 		if errors.Is(err, final) {
 			return false
 		}

@@ -11,15 +11,14 @@ import (
 // A Provider wraps keys with a key-encryption key (KEK) that never leaves it.
 // Implementations are safe for concurrent use.
 type Provider interface {
-	// ID names the KEK: 1 to 2,048 printable ASCII characters other than space,
-	// '"' and '\'. It is stored with every wrap and shown in errors, so it holds
+	// ID names the KEK; see [ValidID]. It is stored with every wrap and shown in errors, so it holds
 	// no credentials, and it must stay the same for as long as the KEK does.
 	ID() string
 
 	// Wrap encrypts secret and binds it to kc. It changes neither.
 	//
-	// Errors: ErrNotFound, ErrDenied, ErrDisabled, ErrUnavailable, ErrThrottled;
-	// ctx's own.
+	// Errors: ErrNotFound, ErrDenied, ErrDisabled, ErrWrongAnswer, ErrUnavailable,
+	// ErrThrottled; ctx's own.
 	Wrap(ctx context.Context, secret []byte, kc Context) (wrapped []byte, err error)
 
 	// Unwrap returns the secret in memory that the caller wipes.
@@ -47,4 +46,21 @@ func (c Context) AAD() []byte {
 		out = aad.AppendString(out, c[k])
 	}
 	return out
+}
+
+// maxID bounds the ID of a KEK.
+const maxID = 2048
+
+// ValidID reports whether id may be the ID of a KEK: 1 to 2,048 printable ASCII
+// characters other than space, '"' and '\'.
+func ValidID(id string) bool {
+	if len(id) == 0 || len(id) > maxID {
+		return false
+	}
+	for _, c := range []byte(id) {
+		if c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }

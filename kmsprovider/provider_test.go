@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -60,6 +61,7 @@ func TestRetryable(t *testing.T) {
 		ErrNotFound:              false,
 		ErrDenied:                false,
 		ErrDisabled:              false,
+		ErrWrongAnswer:           false,
 		ErrUnavailable:           true,
 		ErrThrottled:             true,
 		context.DeadlineExceeded: true,
@@ -78,6 +80,27 @@ func TestRetryable(t *testing.T) {
 			if Retryable(final) {
 				t.Errorf("Retryable(%v): a final answer is final", final)
 			}
+		}
+	}
+}
+
+func TestValidID(t *testing.T) {
+	for id, want := range map[string]bool{
+		"":                        false,
+		"local:0123456789abcdef":  true,
+		"!":                       true,
+		"~":                       true,
+		"a b":                     false,
+		"a\n":                     false,
+		"a\x7f":                   false,
+		`a"b`:                     false,
+		`a\b`:                     false,
+		"k\u00e9y":                false,
+		strings.Repeat("k", 2048): true,
+		strings.Repeat("k", 2049): false,
+	} {
+		if ValidID(id) != want {
+			t.Errorf("ValidID(%.40q) = %v", id, !want)
 		}
 	}
 }
