@@ -1,0 +1,262 @@
+package kmstest
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A Proxy is an HTTPS server on the loopback interface in front of a service. It
+// hands every call to the service, until a mode makes it misbehave as load
+// balancers, captive portals and attackers do. It speaks HTTP/1.1 and HTTP/2, so
+// that gRPC works, too.
+type Proxy struct {
+	// URL is https://127.0.0.1: and a port.
+	URL string
+
+	backend     http.Handler
+	server      *httptest.Server
+	roots       *x509.CertPool
+	good        *tls.Certificate
+	otherHost   *tls.Certificate
+	unknown     *tls.Certificate
+	mode        atomic.Pointer[Mode]
+	certificate atomic.Pointer[tls.Certificate]
+	transports  []*http.Transport
+	sent        atomic.Int64 // bytes of a HugeAnswer
+}
+
+// NewProxy starts a proxy in front of backend. It is closed when the test ends.
+func NewProxy(t *testing.T, backend http.Handler) *Proxy {
+	t.Helper()
+	p := &Proxy{backend: backend}
+	trusted := newAuthority(t)
+	p.roots = x509.NewCertPool()
+	p.roots.AddCert(trusted.cert)
+	p.good = trusted.issue(t, "127.0.0.1")
+	p.otherHost = trusted.issue(t, "kms.example.org")
+	p.unknown = newAuthority(t).issue(t, "127.0.0.1")
+	p.certificate.Store(p.good)
+
+	p.server = httptest.NewUnstartedServer(p)
+	p.server.EnableHTTP2 = true
+	p.server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail on purpose
+	protocols := []string{"h2", "http/1.1"}
+	p.server.TLS = &tls.Config{
+		NextProtos: protocols,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return &tls.Config{NextProtos: protocols, Certificates: []tls.Certificate{*p.certificate.Load()}}, nil
+		},
+	}
+	p.server.StartTLS()
+	p.URL = p.server.URL
+	t.Cleanup(func() {
+		p.disconnect()
+		p.server.Close()
+	})
+	return p
+}
+
+// TLS returns the configuration of a client that trusts the proxy.
+func (p *Proxy) TLS() *tls.Config { return &tls.Config{RootCAs: p.roots} }
+
+// Client returns an HTTP client that trusts the proxy, with connections of its own.
+// It is not safe for concurrent use with Fault's functions.
+func (p *Proxy) Client() *http.Client {
+	tr := &http.Transport{TLSClientConfig: p.TLS(), MaxIdleConnsPerHost: 16}
+	p.transports = append(p.transports, tr)
+	return &http.Client{Transport: tr}
+}
+
+// Addr returns host and port.
+func (p *Proxy) Addr() string {
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// Faults puts the proxy into every mode that doesn't need to know the service:
+// HungUp, BadGateway, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate,
+// WrongHost, Silent and SlowAnswer.
+func (p *Proxy) Faults() Option {
+	return func(c *config) {
+		for _, m := range []Mode{HungUp, BadGateway, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate, WrongHost, Silent, SlowAnswer} {
+			c.faults[m] = func(t *testing.T) func() { return p.enter(t, m) }
+		}
+	}
+}
+
+func (p *Proxy) enter(t *testing.T, m Mode) (undo func()) {
+	p.sent.Store(0)
+	p.mode.Store(&m)
+	switch m {
+	case BadCertificate:
+		p.certificate.Store(p.unknown)
+	case WrongHost:
+		p.certificate.Store(p.otherHost)
+	}
+	p.disconnect()
+	return func() {
+		if n := p.sent.Load(); n > maxSent {
+			t.Errorf("the provider has read at least %d MiB of an answer that doesn't end", n>>20)
+		}
+		p.mode.Store(nil)
+		p.certificate.Store(p.good)
+		p.disconnect()
+	}
+}
+
+// disconnect makes all clients connect again.
+func (p *Proxy) disconnect() {
+	for _, tr := range p.transports {
+		tr.CloseIdleConnections()
+	}
+	p.server.CloseClientConnections()
+}
+
+const page = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Please sign in</h1></body></html>\n"
+
+// A HugeAnswer ends after maxHuge bytes. Of it maxSent may be on their way in
+// buffers when a client leaves that has read as much as it needs.
+const (
+	maxHuge = 64 << 20
+	maxSent = 16 << 20
+)
+
+// ServeHTTP implements http.Handler.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var mode Mode
+	if m := p.mode.Load(); m != nil {
+		mode = *m
+	}
+	switch mode {
+	case HungUp:
+		panic(http.ErrAbortHandler)
+	case BadGateway, HTMLAnswer:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		if mode == BadGateway {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		io.WriteString(w, page)
+	case Silent:
+		// The server notices that a client leaves when the request was read.
+		io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	case TruncatedAnswer, HugeAnswer, SlowAnswer:
+		answer := httptest.NewRecorder()
+		p.backend.ServeHTTP(answer, r)
+		for k, v := range answer.Header() {
+			if k != "Content-Length" {
+				w.Header()[k] = v
+			}
+		}
+		w.WriteHeader(answer.Code)
+		half := answer.Body.Bytes()[:answer.Body.Len()/2]
+		w.Write(half)
+		switch mode {
+		case HugeAnswer:
+			p.pour(w)
+		case SlowAnswer:
+			drip(w, r)
+		}
+	default:
+		p.backend.ServeHTTP(w, r)
+	}
+}
+
+// pour writes until the client leaves. The letter goes on with a base64 string.
+func (p *Proxy) pour(w io.Writer) {
+	chunk := bytes.Repeat([]byte("A"), 64<<10)
+	for p.sent.Load() < maxHuge {
+		n, err := w.Write(chunk)
+		p.sent.Add(int64(n))
+		if err != nil {
+			return
+		}
+	}
+}
+
+// drip writes now and then until the client leaves.
+func drip(w http.ResponseWriter, r *http.Request) {
+	flush := http.NewResponseController(w)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := io.WriteString(w, "A"); err != nil || flush.Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// An authority issues certificates.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{}
+	a.cert, a.key = certify(t, &x509.Certificate{
+		Subject: pkix.Name{CommonName: "kmstest authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}, nil)
+	return a
+}
+
+func (a *authority) issue(t *testing.T, host string) *tls.Certificate {
+	t.Helper()
+	c := &x509.Certificate{
+		Subject: pkix.Name{CommonName: host}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		c.IPAddresses = []net.IP{ip}
+	} else {
+		c.DNSNames = []string{host}
+	}
+	cert, key := certify(t, c, a)
+	return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
+}
+
+func certify(t *testing.T, c *x509.Certificate, by *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SerialNumber = big.NewInt(time.Now().UnixNano())
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if by == nil {
+		by = &authority{c, key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, by.cert, key.Public(), by.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package kmstest
+
+const raceDetector = false
