@@ -1,0 +1,62 @@
+package awskms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/structseal/structseal/kmsprovider"
+)
+
+// error says what err means. invalid is for a request that the service finds
+// invalid.
+func (p *Provider) error(ctx context.Context, err, invalid error) error {
+	class := classify(err, invalid)
+	switch {
+	case ctx.Err() != nil && (class == nil || class == kmsprovider.ErrUnavailable):
+		class = ctx.Err()
+	case class == nil:
+		return fmt.Errorf("awskms: %s: %w", p.arn, err)
+	}
+	return fmt.Errorf("awskms: %s: %w: %w", p.arn, class, err)
+}
+
+func classify(err, invalid error) error {
+	if errors.As(err, new(smithy.InvalidParamsError)) {
+		return invalid // found by the SDK
+	}
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return kmsprovider.ErrUnavailable // no answer, or none of the service's
+	}
+	code := api.ErrorCode()
+	switch code {
+	case "InvalidCiphertextException", "IncorrectKeyException":
+		return kmsprovider.ErrRejected
+	case "ValidationException":
+		return invalid
+	case "NotFoundException":
+		return kmsprovider.ErrNotFound
+	case "DisabledException", "KMSInvalidStateException": // the latter: pending deletion, among others
+		return kmsprovider.ErrDisabled
+	case "AccessDeniedException", "NotAuthorized", "InvalidGrantTokenException", "OptInRequired",
+		"UnrecognizedClientException", "IncompleteSignature", "InvalidSignatureException", "SignatureDoesNotMatch",
+		"MissingAuthenticationToken", "MissingAuthenticationTokenException", "ExpiredTokenException",
+		"AccessDenied", "ExpiredToken", "InvalidClientTokenId": // by STS, for the role
+		return kmsprovider.ErrDenied
+	case "LimitExceededException":
+		return kmsprovider.ErrThrottled
+	}
+	if _, ok := retry.DefaultThrottleErrorCodes[code]; ok {
+		return kmsprovider.ErrThrottled
+	}
+	var resp *smithyhttp.ResponseError
+	if errors.As(err, &resp) && resp.HTTPStatusCode() < 500 {
+		return nil
+	}
+	return kmsprovider.ErrUnavailable
+}
