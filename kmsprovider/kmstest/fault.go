@@ -33,13 +33,17 @@ func testNothingKept(e *env) {
 	e.Skip("no Fault given that refuses calls")
 }
 
+// answered is how long a call may take that is answered.
+const answered = 20 * time.Second
+
 // testRefusal: what the service says is told apart, and is over when it is over.
 func testRefusal(e *env, mode Mode, want error, own bool) {
 	secret, kc := key(32), ring()
 	wrapped := e.wrap(e.kms, secret, kc)
 	undo := e.enter(mode)
+	e.settle(wrapped, kc, answered)
 	for name, do := range e.calls(wrapped, kc) {
-		ctx, cancel := context.WithTimeout(e.ctx, 20*time.Second)
+		ctx, cancel := context.WithTimeout(e.ctx, answered)
 		out, err := e.leaves(ctx, name, do)
 		cancel()
 		e.fails(name, out, err, want)
