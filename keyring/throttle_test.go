@@ -194,3 +194,18 @@ func TestP9_ThrottledKMSGetsNoStorm(t *testing.T) {
 		}
 	})
 }
+
+// A provider that tries again by itself doesn't do so under a ring: the budget that
+// docs/keys.md names counts every call.
+func TestRetriesDontMultiply(t *testing.T) {
+	kms, store := newFakeKMS(), NewMemoryStore()
+	_, pin := mustCreate(t, "app", store, kms)
+	kms.down(kmsprovider.ErrUnavailable)
+	before := kms.unwraps.Load()
+	if _, err := Open(t.Context(), "app", store, kmsprovider.NewResilient(kms, nil), pin, nil); err == nil {
+		t.Fatal("opened")
+	}
+	if n := kms.unwraps.Load() - before; n != 1 {
+		t.Errorf("%d attempts, want 1", n)
+	}
+}

@@ -14,7 +14,9 @@
 //
 // The interface stays this small. A driver that can do more implements further
 // one-method interfaces, which callers find by type assertion, as package io
-// finds a WriterTo; a driver without them keeps working. None exists yet.
+// finds a WriterTo; a driver without them keeps working. There is one,
+// WithoutRetry() Provider, for providers that try again by themselves: package
+// keyring has a budget for its own retries, and the two must not multiply.
 //
 // A driver must
 //   - bind the [Context]: Unwrap with any other context fails with [ErrRejected].
@@ -25,8 +27,13 @@
 //     credential or a wrapped key into the text;
 //   - report its own time limits as [ErrUnavailable], and return promptly when
 //     ctx ends;
+//   - make one attempt: turn the SDK's own retries off, where there are some, and
+//     bound what is read of an answer;
 //   - be safe for concurrent use, keep no slice it is given, change none, and
 //     return memory that the caller may wipe.
+//
+// Package kmstest tests all of this, and package kmsprovider/tinkkms makes a
+// provider of what Tink has a client for.
 //
 // # Security considerations
 //

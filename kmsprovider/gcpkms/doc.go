@@ -23,6 +23,6 @@
 //
 // One Encrypt for a Wrap, one Decrypt for an Unwrap. The client library's own retries
 // are off for these calls: they would go on until the context ends, and package
-// keyring has a budget for its own. Without a keyring, see kmsprovider.Limit. An
+// keyring has a budget for its own. Without a keyring, see kmsprovider.Resilient. An
 // answer is read up to 1 MiB.
 package gcpkms

@@ -121,11 +121,7 @@ func runOn(t *testing.T, fault func(p *toy)) {
 		proxy.Faults(), kmstest.Secrets(token),
 		kmstest.ServiceError(func(err error) bool { return errors.As(err, new(*toyError)) }),
 	}
-	for _, m := range []kmstest.Mode{
-		kmstest.NotFound, kmstest.Denied, kmstest.Disabled, kmstest.PendingDeletion, kmstest.Unavailable, kmstest.Throttled,
-		kmstest.WrongKeyID, kmstest.WrongChecksum, kmstest.OtherBytes, kmstest.ZeroBytes, kmstest.Length0, kmstest.Length16,
-		kmstest.Length31, kmstest.Length33,
-	} {
+	for _, m := range toyModes {
 		opts = append(opts, server.fault(m))
 	}
 	kmstest.Run(t, open("one"), open("two"), opts...)

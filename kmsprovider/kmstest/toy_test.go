@@ -31,6 +31,13 @@ func newToyServer() *toyServer {
 	return &toyServer{keks: map[string]*localkms.Provider{"one": localkms.NewRandom(), "two": localkms.NewRandom()}}
 }
 
+// toyModes are those that the server has; the proxy has the others.
+var toyModes = []kmstest.Mode{
+	kmstest.NotFound, kmstest.Denied, kmstest.Disabled, kmstest.PendingDeletion, kmstest.Unavailable, kmstest.Throttled,
+	kmstest.WrongKeyID, kmstest.WrongChecksum, kmstest.OtherBytes, kmstest.ZeroBytes, kmstest.Length0, kmstest.Length16,
+	kmstest.Length31, kmstest.Length33,
+}
+
 // toyMessage is a request and an answer.
 type toyMessage struct {
 	Key     string              `json:"key,omitempty"`
