@@ -37,7 +37,7 @@ type Proxy struct {
 	mode        atomic.Pointer[Mode]
 	certificate atomic.Pointer[tls.Certificate]
 	transports  []*http.Transport
-	sent        atomic.Int64 // bytes of a HugeAnswer
+	sent        atomic.Int64 // bytes of the longest HugeAnswer
 }
 
 // NewProxy starts a proxy in front of backend. It is closed when the test ends.
@@ -132,8 +132,8 @@ func (p *Proxy) disconnect() {
 
 const page = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Please sign in</h1></body></html>\n"
 
-// A HugeAnswer ends after maxHuge bytes. Of it maxSent may be on their way in
-// buffers when a client leaves that has read as much as it needs.
+// A HugeAnswer ends after maxHuge bytes. maxSent of them may be on their way in buffers
+// when a client leaves that has read as much as it needs.
 const (
 	maxHuge = 64 << 20
 	maxSent = 16 << 20
@@ -183,11 +183,14 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // pour writes until the client leaves. The letter goes on with a base64 string.
 func (p *Proxy) pour(w io.Writer) {
 	chunk := bytes.Repeat([]byte("A"), 64<<10)
-	for p.sent.Load() < maxHuge {
+	for sent := int64(0); sent < maxHuge; {
 		n, err := w.Write(chunk)
-		p.sent.Add(int64(n))
+		sent += int64(n)
 		if err != nil {
 			return
+		}
+		if sent > p.sent.Load() {
+			p.sent.Store(sent)
 		}
 	}
 }
