@@ -34,12 +34,12 @@ const (
 
 // A Provider wraps keys with a key of AWS KMS. It is safe for concurrent use.
 type Provider struct {
-	id  string
-	arn string
-	// Closures, so that printers that walk unexported fields by reflection don't
+	id     string
+	arn    string
+	grants []string
+	// A closure, so that printers that walk unexported fields by reflection don't
 	// get at the credentials.
 	client func() *kms.Client
-	grants func() []string
 }
 
 var _ kmsprovider.Provider = (*Provider)(nil)
@@ -59,15 +59,11 @@ func New(client *kms.Client, keyARN string, opts *Options) (*Provider, error) {
 	if region := client.Options().Region; region != "" && !strings.Contains(keyARN, ":kms:"+region+":") {
 		return nil, fmt.Errorf("awskms: %w: the client calls %s, and the key is %s; use a client of the key's Region, or the replica of a multi-Region key there", ErrOptions, region, keyARN)
 	}
-	var grants []string
+	p := &Provider{id: id, arn: keyARN, client: func() *kms.Client { return client }}
 	if opts != nil {
-		grants = slices.Clone(opts.GrantTokens)
+		p.grants = slices.Clone(opts.GrantTokens)
 	}
-	return &Provider{
-		id: id, arn: keyARN,
-		client: func() *kms.Client { return client },
-		grants: func() []string { return grants },
-	}, nil
+	return p, nil
 }
 
 // identity returns what names a KEK for as long as it exists: the ARN of a key,
@@ -88,15 +84,13 @@ func identity(keyARN string) (id string, ok bool) {
 func (p *Provider) ID() string { return p.id }
 
 // Wrap calls Encrypt with kc as encryption context. AWS takes 1 to 4,096 bytes.
-//
-// Errors: those of [kmsprovider.Provider]; ctx's own; the service's, as
-// *smithy.OperationError.
+// Errors wrap the SDK's *smithy.OperationError.
 func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	out, err := p.client().Encrypt(ctx, &kms.EncryptInput{
-		KeyId: &p.arn, Plaintext: secret, EncryptionContext: kc, GrantTokens: p.grants(),
+		KeyId: &p.arn, Plaintext: secret, EncryptionContext: kc, GrantTokens: p.grants,
 	}, once)
 	if err != nil {
 		return nil, p.error(ctx, err, nil)
@@ -110,9 +104,7 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 	return out.CiphertextBlob, nil
 }
 
-// Unwrap calls Decrypt with kc as encryption context.
-//
-// Errors: those of [kmsprovider.Provider]; ctx's own; the service's, as
+// Unwrap calls Decrypt with kc as encryption context. Errors wrap the SDK's
 // *smithy.OperationError.
 func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
@@ -122,7 +114,7 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 		return nil, fmt.Errorf("awskms: %s: %w: it has %d bytes", p.arn, kmsprovider.ErrRejected, len(wrapped))
 	}
 	out, err := p.client().Decrypt(ctx, &kms.DecryptInput{
-		KeyId: &p.arn, CiphertextBlob: wrapped, EncryptionContext: kc, GrantTokens: p.grants(),
+		KeyId: &p.arn, CiphertextBlob: wrapped, EncryptionContext: kc, GrantTokens: p.grants,
 	}, once)
 	if err != nil {
 		return nil, p.error(ctx, err, kmsprovider.ErrRejected)
@@ -149,9 +141,9 @@ func once(o *kms.Options) {
 }
 
 // bounded is an HTTP client that returns when it has all of an answer, up to
-// maxAnswer. The SDK closes the request's body as soon as the client returns; when
-// the answer came before the transport has noticed the body's end, the connection is
-// dropped with the rest of the answer in it. The SDK's retries hide that elsewhere.
+// maxAnswer. (The SDK closes the request's body when the client returns. If the
+// transport hasn't noticed the body's end by then, it drops the connection, with the
+// rest of the answer in it.)
 type bounded struct{ kms.HTTPClient }
 
 func (b bounded) Do(r *http.Request) (*http.Response, error) {

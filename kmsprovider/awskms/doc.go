@@ -27,7 +27,5 @@
 //
 // The SDK's own retries are off for these calls, because package keyring has a
 // budget for its own and the two would multiply. Without a keyring, see
-// kmsprovider.Resilient.
-//
-// An answer is read up to 1 MiB.
+// kmsprovider.Resilient. An answer is read up to 1 MiB.
 package awskms

@@ -34,7 +34,8 @@ type fakeKMS struct {
 
 	mu    sync.Mutex
 	mode  kmstest.Mode
-	error *fakeError // answered to every call
+	error *fakeError                                           // answered to every call
+	allow func(op, key string, context map[string]string) bool // nil: everything
 	calls []fakeCall
 }
 
@@ -83,6 +84,13 @@ func (f *fakeKMS) set(m kmstest.Mode, e *fakeError) {
 	f.mode, f.error, f.calls = m, e, nil
 }
 
+// permit sets what is allowed.
+func (f *fakeKMS) permit(allow func(op, key string, context map[string]string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.allow = allow
+}
+
 func (f *fakeKMS) seen() []fakeCall {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -116,10 +124,14 @@ func (f *fakeKMS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.mu.Lock()
-	mode, err := f.mode, f.error
+	mode, err, allow := f.mode, f.error, f.allow
 	f.calls = append(f.calls, fakeCall{op, scope[2], in.KeyId, in.GrantTokens, in.EncryptionContext, r.Header.Get("Amz-Sdk-Request")})
 	f.mu.Unlock()
 	if e, ok := documented[mode]; ok {
+		err = &e
+	}
+	if allow != nil && !allow("kms:"+op, in.KeyId, in.EncryptionContext) {
+		e := documented[kmstest.Denied]
 		err = &e
 	}
 	if err != nil {
