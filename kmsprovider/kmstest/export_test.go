@@ -1,0 +1,4 @@
+package kmstest
+
+// RaceDetector is for the tests of the suite itself.
+const RaceDetector = raceDetector
