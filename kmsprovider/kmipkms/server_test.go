@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -309,13 +310,17 @@ func (p *pykmip) start(t testing.TB, program string) string {
 		}
 		cmd := exec.Command("/usr/bin/python3", program, "-f", p.dir+"/server.conf", "-l", p.dir+"/server.log")
 		cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, log, log
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		// It has a child process: both end with the group, or by itself when this process dies.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		ended := make(chan struct{})
 		go func() { cmd.Wait(); close(ended) }()
-		p.stop = func() { cmd.Process.Kill(); <-ended }
+		p.stop = sync.OnceFunc(func() {
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			<-ended
+		})
 		t.Cleanup(p.stop)
 		if p.answers(addr, ended) {
 			return addr
