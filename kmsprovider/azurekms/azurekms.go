@@ -94,6 +94,8 @@ const (
 	maxWrapped  = 16 << 10
 )
 
+var errFormat = errors.New("it is not of this package")
+
 var versionName = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // Wrap seals secret for kc with a fresh key, which the current version of the key in
@@ -135,16 +137,16 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 //
 // Errors: those of Wrap; kmsprovider.ErrRejected.
 func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
-	rejected := func(why string) error {
-		return fmt.Errorf("azurekms: unwrap with %s: %w: %s", p.ID(), kmsprovider.ErrRejected, why)
+	rejected := func(why error) error {
+		return fmt.Errorf("azurekms: unwrap with %s: %w: %w", p.ID(), kmsprovider.ErrRejected, why)
 	}
 	if len(wrapped) < headSize || len(wrapped) > maxWrapped {
-		return nil, rejected("it is not of this package")
+		return nil, rejected(errFormat)
 	}
 	algorithm, version := algorithms[wrapped[0]], string(wrapped[1:1+versionSize])
 	end := headSize + int(binary.BigEndian.Uint16(wrapped[1+versionSize:]))
 	if algorithm == "" || !versionName.MatchString(version) || end > len(wrapped) {
-		return nil, rejected("it is not of this package")
+		return nil, rejected(errFormat)
 	}
 	in := azkeys.KeyOperationParameters{Algorithm: &algorithm, Value: wrapped[headSize:end:end]}
 	out, err := p.client.UnwrapKey(ctx, p.name, version, in, nil)
@@ -162,12 +164,12 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 	}
 	key, err := crypto.NewKey(crypto.Default, 1, once)
 	if err != nil {
-		return nil, rejected("what Azure unwrapped is no key of this package")
+		return nil, rejected(err)
 	}
 	defer key.Wipe()
 	secret, err := key.Open(nil, wrapped[end:], append(wrapped[:end:end], kc.AAD()...))
 	if err != nil {
-		return nil, rejected("it was changed, or bound to another context")
+		return nil, rejected(err)
 	}
 	return secret, nil
 }
