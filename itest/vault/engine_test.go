@@ -2,15 +2,19 @@ package vault
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/openbao/openbao/builtin/logical/transit"
 	"github.com/openbao/openbao/sdk/v2/logical"
+
+	"github.com/structseal/structseal/kmsprovider/kmstest"
 )
 
 // token is the one that the engine's server takes.
@@ -22,6 +26,8 @@ const token = "s.KMSTESTtokenKMSTESTtoken"
 type engine struct {
 	backend logical.Backend
 	storage logical.Storage
+	mode    atomic.Pointer[kmstest.Mode] // of the server around it
+	calls   atomic.Int64
 }
 
 func newEngine(t testing.TB) *engine {
@@ -38,7 +44,7 @@ func newEngine(t testing.TB) *engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { backend.Cleanup(context.Background()) })
-	return &engine{backend, storage}
+	return &engine{backend: backend, storage: storage}
 }
 
 // ServeHTTP answers as OpenBao's server does, with the same mapping of errors.
@@ -51,8 +57,20 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	failed := func(status int, text string) { answer(status, map[string]any{"errors": []string{text}}) }
-	if r.Header.Get("X-Vault-Token") != token {
+	e.calls.Add(1)
+	var mode kmstest.Mode
+	if m := e.mode.Load(); m != nil {
+		mode = *m
+	}
+	switch {
+	case r.Header.Get("X-Vault-Token") != token, mode == kmstest.Denied:
 		failed(403, "permission denied")
+		return
+	case mode == kmstest.Unavailable:
+		failed(503, "Vault is sealed")
+		return
+	case mode == kmstest.Throttled:
+		failed(429, "request path \"transit/encrypt/one\": rate limit quota exceeded")
 		return
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/v1/transit/")
@@ -73,6 +91,10 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if resp == nil {
 		answer(204, nil)
 		return
+	}
+	if text, ok := resp.Data["plaintext"].(string); ok {
+		plain, _ := base64.StdEncoding.DecodeString(text)
+		resp.Data["plaintext"] = base64.StdEncoding.EncodeToString(mode.Lie(plain))
 	}
 	answer(200, map[string]any{"data": resp.Data, "warnings": resp.Warnings})
 }
@@ -105,11 +127,43 @@ func (e *engine) write(t testing.TB, path string, data map[string]any) map[strin
 	return resp.Data
 }
 
-func (e *engine) delete(t testing.TB, name string) {
+// softDelete is OpenBao's switch for a key.
+func (e *engine) softDelete(t testing.TB, name string) (undo func()) {
 	t.Helper()
-	e.write(t, "keys/"+name+"/config", map[string]any{"deletion_allowed": true})
-	req := &logical.Request{Path: "keys/" + name, Storage: e.storage, Operation: logical.DeleteOperation}
-	if _, err := e.backend.HandleRequest(t.Context(), req); err != nil {
+	req := &logical.Request{Path: "keys/" + name + "/soft-delete", Storage: e.storage, Operation: logical.DeleteOperation, Data: map[string]any{}}
+	if resp, err := e.backend.HandleRequest(t.Context(), req); err != nil || resp.IsError() {
+		t.Fatalf("soft-delete: %v %v", err, resp)
+	}
+	return func() { e.write(t, "keys/"+name+"/soft-delete-restore", nil) }
+}
+
+// remove takes a key out of the engine's storage, and undo puts it back, which no call
+// of Transit does for a key that isn't exportable.
+func (e *engine) remove(t testing.TB, name string) (undo func()) {
+	t.Helper()
+	path := "policy/" + name
+	entry, err := e.storage.Get(t.Context(), path)
+	if err != nil || entry == nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if err := e.storage.Delete(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
+	e.backend.InvalidateKey(t.Context(), path)
+	return func() {
+		if err := e.storage.Put(context.Background(), entry); err != nil {
+			t.Error(err)
+		}
+		e.backend.InvalidateKey(context.Background(), path)
+	}
 }
+
+// fault puts the server around the engine into a mode.
+func (e *engine) fault(m kmstest.Mode) kmstest.Option {
+	return kmstest.Fault(m, func(*testing.T) func() {
+		e.mode.Store(&m)
+		return func() { e.mode.Store(nil) }
+	})
+}
+
+func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -19,6 +19,9 @@ import (
 // isn't retryable.
 var ErrUnsupported = errors.New("the transit key can't bind a context; use one of type aes256-gcm96 that isn't derived, on OpenBao or on Vault 1.13 or later")
 
+// ErrFormat: a wrapped key that isn't Transit's text.
+var ErrFormat = errors.New("not a ciphertext of transit")
+
 // mustExist is no type of key. Transit looks at it where it would make the key that is
 // asked for.
 const mustExist = "must-exist"
@@ -87,7 +90,7 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 		err = fmt.Errorf("%w: the answer holds no ciphertext", kmsprovider.ErrUnavailable)
 	}
 	if err == nil && !canonical(wrapped) {
-		err = fmt.Errorf("%w: what it returned is no ciphertext of transit", kmsprovider.ErrWrongAnswer)
+		err = fmt.Errorf("%w: %w", kmsprovider.ErrWrongAnswer, ErrFormat)
 	}
 	if err == nil {
 		err = p.bound(ctx, wrapped, kc)
@@ -103,7 +106,7 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 //
 // Errors: those of Wrap; kmsprovider.ErrRejected.
 func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
-	err := fmt.Errorf("%w: it is no ciphertext of transit", kmsprovider.ErrRejected)
+	err := fmt.Errorf("%w: %w", kmsprovider.ErrRejected, ErrFormat)
 	var secret []byte
 	if canonical(wrapped) {
 		secret, err = p.decrypt(ctx, wrapped, kc.AAD())
