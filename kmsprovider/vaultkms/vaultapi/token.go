@@ -65,7 +65,7 @@ type session struct {
 	renew     func(ctx context.Context, token string) (auth, error)
 	token     func() string // where printers that walk fields can't look
 	renewable bool
-	due       time.Time // zero: never
+	due, ends time.Time // zero: never, or not known
 	got       time.Time
 }
 
@@ -140,7 +140,7 @@ func (s *session) get(ctx context.Context, refused string) (string, error) {
 		return "", ctx.Err()
 	}
 	token, now := s.token(), time.Now()
-	valid := token != "" && (token != refused || now.Sub(s.got) < tokenPatience)
+	valid := token != "" && (token != refused || now.Sub(s.got) < tokenPatience) && (s.ends.IsZero() || now.Before(s.ends))
 	if valid && (s.due.IsZero() || now.Before(s.due)) {
 		return token, nil
 	}
@@ -159,9 +159,9 @@ func (s *session) get(ctx context.Context, refused string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s.token, s.renewable, s.got, s.due = func() string { return a.Token }, a.Renewable, now, time.Time{}
+	s.token, s.renewable, s.got, s.due, s.ends = func() string { return a.Token }, a.Renewable, now, time.Time{}, time.Time{}
 	if life := time.Duration(a.Seconds) * time.Second; life > 0 {
-		s.due = now.Add(life * 2 / 3)
+		s.due, s.ends = now.Add(life*2/3), now.Add(life)
 	} else if a.Renewable {
 		s.due = now // its time isn't known yet
 	}
