@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -136,6 +137,77 @@ func TestWrapsKeepTheirVersion(t *testing.T) {
 	}
 	if _, err := rsa.Wrap(ctx, secret, kc); !errors.Is(err, azurekms.ErrOptions) || kmsprovider.Retryable(err) {
 		t.Errorf("wrap with an algorithm that the key hasn't: %v", err)
+	}
+}
+
+// An answer names the key and the version that did it.
+func TestAnswersOfAnotherKey(t *testing.T) {
+	ctx := t.Context()
+	v, proxy := newVault(t)
+	p := open(t, v, proxy.Client(), "one", nil)
+	old, err := p.Wrap(ctx, []byte("secret"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.rotate(t, "one")
+	one, two := v.keys["one"].versions, v.keys["two"].versions
+	for kid, fine := range map[string]bool{
+		v.url + "/keys/one/" + one[0]:                         true,
+		strings.ToUpper(v.url + "/keys/one/" + one[0]):        true, // Azure's names have no case
+		v.url + "/keys/one/" + one[1]:                         false,
+		v.url + "/keys/two/" + two[0]:                         false,
+		v.url + "/keys/two/" + one[0]:                         false,
+		"https://other.vault.azure.net/keys/one/" + one[0]:    false,
+		"http" + v.url[len("https"):] + "/keys/one/" + one[0]: false,
+		v.url + "/keys/one":                                   false,
+		v.url + "/keys/one/" + one[0] + "/x":                  false,
+		"x":                                                   false,
+	} {
+		v.otherKID = kid
+		if _, err := p.Unwrap(ctx, old, nil); fine != (err == nil) || !fine && (!errors.Is(err, kmsprovider.ErrWrongAnswer) || kmsprovider.Retryable(err)) {
+			t.Errorf("unwrap answered by %s: %v", kid, err)
+		}
+	}
+	for _, kid := range []string{v.url + "/keys/two/" + two[0], v.url + "/keys/one", "https://other.vault.azure.net/keys/one/" + one[1]} {
+		v.otherKID = kid
+		if w, err := p.Wrap(ctx, []byte("secret"), nil); !errors.Is(err, kmsprovider.ErrWrongAnswer) || w != nil {
+			t.Errorf("wrap answered by %s: %v", kid, err)
+		}
+	}
+}
+
+// What stands between answers with Azure's statuses. That is no word of Azure's.
+func TestAnswersThatAreNotAzures(t *testing.T) {
+	for _, status := range []int{400, 403, 404, 409, 429, 500} {
+		for _, body := range []string{"", "<html>no</html>", "{}", "null", `{"error":"denied"}`, `{"error":{}}`, `{"error":{"code":1}}`, `{"error":{"code":"Forbid`} {
+			client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				w.WriteHeader(status)
+				w.WriteString(body)
+				resp := w.Result()
+				resp.Request = r
+				return resp, nil
+			})}
+			p := open(t, &fakeVault{url: "https://127.0.0.1"}, client, "one", nil)
+			if _, err := p.Wrap(t.Context(), []byte("secret"), nil); !errors.Is(err, kmsprovider.ErrUnavailable) || !kmsprovider.Retryable(err) {
+				t.Errorf("%d with %q: %v", status, body, err)
+			}
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A caller that leaves says nothing about the service, and wants no second try.
+func TestCallerLeaves(t *testing.T) {
+	v, proxy := newVault(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := open(t, v, proxy.Client(), "one", nil).Wrap(ctx, []byte("secret"), nil)
+	if !errors.Is(err, context.Canceled) || kmsprovider.Retryable(err) {
+		t.Errorf("%v", err)
 	}
 }
 

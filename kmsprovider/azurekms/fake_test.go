@@ -35,6 +35,8 @@ type fakeVault struct {
 	calls atomic.Int64 // with a token
 	// onToken is asked for every token. Default: gives one.
 	onToken func() (azcore.AccessToken, error)
+	// otherKID stands in answers in place of the key that was used.
+	otherKID string
 }
 
 type fakeKey struct {
@@ -222,6 +224,9 @@ func (v *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if mode == kmstest.WrongKeyID {
 		kid = v.url + "/keys/two/" + v.keys["two"].versions[0]
+	}
+	if v.otherKID != "" {
+		kid = v.otherKID
 	}
 	json.NewEncoder(w).Encode(map[string]string{"kid": kid, "value": base64.RawURLEncoding.EncodeToString(out)})
 }
