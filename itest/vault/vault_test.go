@@ -32,11 +32,15 @@ func start(t *testing.T, keyType string) (*engine, *kmstest.Proxy) {
 	return e, kmstest.NewProxy(t, e)
 }
 
+func given(token string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return token, nil }
+}
+
 func open(t testing.TB, address string, client *http.Client, name string) *vaultkms.Provider {
 	t.Helper()
 	c, err := vaultapi.New(&vaultapi.Options{
 		Address: address, HTTP: client,
-		Token: func(context.Context) (string, error) { return token, nil },
+		Token: given(token),
 	})
 	if err != nil {
 		t.Fatal(err)
