@@ -7,9 +7,14 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 
 	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/kmsprovider/vaultkms"
+	"github.com/structseal/structseal/kmsprovider/vaultkms/vaultapi"
 )
 
 // A value is something of ours in every holder, and the secrets it keeps.
@@ -42,6 +47,7 @@ func values(t *testing.T) []value {
 		hold("*crypto.BlindIndexKey", index, indexCanaries...),
 		hold("crypto.BlindIndexKey", *index, indexCanaries...),
 		hold("crypto.Sealer", usedSealer(t, xaes), xaesCanaries...),
+		hold("*vaultkms.Provider", usedVault(t), textCanary("the token", vaultToken)),
 	}
 	if !fipsOnly() {
 		siv, sivCanaries := usedKey(t, crypto.Deterministic, key64)
@@ -98,6 +104,25 @@ func usedSealer(t *testing.T, key *crypto.Key) *crypto.Sealer {
 	}
 	must(s.Seal(nil, []byte("plain text of the key test"), nil))(t)
 	return &s
+}
+
+const vaultToken = "s.canary-token-of-the-vault"
+
+// usedVault returns a provider that holds a token, as it does after its first call.
+func usedVault(t *testing.T) *vaultkms.Provider {
+	var got atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got.Store(r.Header.Get("X-Vault-Token") == vaultToken)
+		http.Error(w, `{"errors":["permission denied"]}`, http.StatusForbidden)
+	}))
+	defer server.Close()
+	t.Setenv("BAO_TOKEN", vaultToken)
+	client := must(vaultapi.New(&vaultapi.Options{Address: server.URL}))(t)
+	p := must(vaultkms.New("hcvault:///transit/keys/app", client))(t)
+	if _, err := p.Wrap(t.Context(), []byte("secret"), nil); err == nil || !got.Load() {
+		t.Fatalf("the provider doesn't hold the token: %v", err)
+	}
+	return p
 }
 
 func blindIndexKey(t *testing.T) (*crypto.BlindIndexKey, []canary) {
