@@ -95,7 +95,7 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 	if err != nil {
 		return nil, p.error(ctx, err, nil)
 	}
-	if err := p.answered(out.KeyId); err != nil {
+	if err := p.answered(ctx, out.KeyId); err != nil {
 		return nil, err
 	}
 	if len(out.CiphertextBlob) == 0 {
@@ -119,15 +119,21 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 	if err != nil {
 		return nil, p.error(ctx, err, kmsprovider.ErrRejected)
 	}
-	if err := p.answered(out.KeyId); err != nil {
+	if err := p.answered(ctx, out.KeyId); err != nil {
 		clear(out.Plaintext)
 		return nil, err
 	}
 	return out.Plaintext, nil
 }
 
+var errNoAnswer = errors.New("an answer without the key's ARN")
+
 // answered checks by which key an answer is.
-func (p *Provider) answered(keyARN *string) error {
+func (p *Provider) answered(ctx context.Context, keyARN *string) error {
+	if keyARN == nil {
+		// The SDK takes an empty body for an answer: a connection that was cut.
+		return p.error(ctx, errNoAnswer, nil)
+	}
 	if id, ok := identity(aws.ToString(keyARN)); !ok || id != p.id {
 		return fmt.Errorf("awskms: %s: %w: it is by the key %.200q", p.arn, kmsprovider.ErrWrongAnswer, aws.ToString(keyARN))
 	}
