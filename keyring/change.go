@@ -99,16 +99,10 @@ func pause(ctx context.Context, try int) error {
 
 // swap is one bounded compare-and-swap.
 func (c *core) swap(ctx context.Context, old uint64, name string, next Record) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	c.counts.writes.Add(1)
-	if err := (guarded{c.store, &c.gate}).CompareAndSwap(ctx, name, old, next); err != nil {
-		if !errors.Is(err, ErrConflict) {
-			c.counts.storeErrors.Add(1)
-		}
-		return storeError(err)
-	}
-	return nil
+	_, err := ask(ctx, c, &c.gate, &c.counts.writes, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, c.store.CompareAndSwap(ctx, name, old, next)
+	})
+	return err
 }
 
 // clone returns a copy that can be edited: snapshots share the original.

@@ -41,29 +41,28 @@ func Create(ctx context.Context, name string, store Store, kms kmsprovider.Provi
 	if !Data.fits(suite.String()) {
 		return nil, Pin{}, ringError(name, fmt.Errorf("%w: %s for data keys; use crypto.Default or crypto.Compact", ErrSuite, suite))
 	}
-	return created(create(ctx, name, store, kms, opts, []keyMaterial{
+	r, err := create(ctx, name, store, kms, opts, []keyMaterial{
 		newMaterial(Data, suite.String()),
 		newMaterial(Deterministic, purposes[Deterministic].suites[0]),
 		newMaterial(SubjectWrap, purposes[SubjectWrap].suites[0]),
 		newMaterial(HashSubjects, suiteHMAC),
 		newMaterial(Index, suiteHMAC),
 		newMaterial(MAC, suiteHMAC),
-	}))(name)
+	})
+	return created(name, r, err)
 }
 
 // created says what create has made. With an error the pin of a ring that exists
 // nevertheless must not be lost.
-func created(r *Keyring, err error) func(name string) (*Keyring, Pin, error) {
-	return func(name string) (*Keyring, Pin, error) {
-		switch {
-		case r == nil:
-			return nil, Pin{}, ringError(name, err)
-		case err != nil:
-			r.Close()
-			return nil, r.pin, ringError(name, err)
-		}
-		return r, r.pin, nil
+func created(name string, r *Keyring, err error) (*Keyring, Pin, error) {
+	switch {
+	case r == nil:
+		return nil, Pin{}, ringError(name, err)
+	case err != nil:
+		r.Close()
+		return nil, r.pin, ringError(name, err)
 	}
+	return r, r.pin, nil
 }
 
 // keyMaterial is a key that is about to join a ring.

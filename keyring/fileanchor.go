@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -137,26 +136,10 @@ func (a *FileAnchor) check(ctx context.Context, name string) error {
 }
 
 func (a *FileAnchor) read() (map[string]anchored, error) {
-	// Not through links, and no pipe, which would block.
-	fi, err := os.Lstat(a.path)
+	text, err := readPrivate(a.path, maxAnchor+1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return make(map[string]anchored), nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("file anchor: %w", err)
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("file anchor: %s: %w: not a regular file", a.path, ErrInsecure)
-	}
-	if err := private(a.path, fi, "600"); err != nil {
-		return nil, fmt.Errorf("file anchor: %w", err)
-	}
-	f, err := os.Open(a.path)
-	if err != nil {
-		return nil, fmt.Errorf("file anchor: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxAnchor+1))
 	if err != nil {
 		return nil, fmt.Errorf("file anchor: %w", err)
 	}

@@ -139,41 +139,44 @@ func (f slot) sync() error {
 }
 
 func (f slot) read() (Record, error) {
-	path := f.path
-	// Not through links, and no pipe, which would block.
-	fi, err := os.Lstat(path)
+	text, err := readPrivate(f.path, f.max+100)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Record{}, fmt.Errorf("file store: %s: %w", path, ErrNotFound)
+		return Record{}, fmt.Errorf("file store: %s: %w", f.path, ErrNotFound)
 	}
-	if err != nil {
-		return Record{}, fmt.Errorf("file store: %w", err)
-	}
-	if !fi.Mode().IsRegular() {
-		return Record{}, fmt.Errorf("file store: %s: %w: not a regular file", path, ErrInsecure)
-	}
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Record{}, fmt.Errorf("file store: %s: %w", path, ErrNotFound)
-	}
-	if err != nil {
-		return Record{}, fmt.Errorf("file store: %w", err)
-	}
-	defer file.Close()
-	if fi, err = file.Stat(); err != nil {
-		return Record{}, fmt.Errorf("file store: %w", err)
-	}
-	if err := private(path, fi, "600"); err != nil {
-		return Record{}, fmt.Errorf("file store: %w", err)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, f.max+100))
 	if err != nil {
 		return Record{}, fmt.Errorf("file store: %w", err)
 	}
 	r, err := parseFile(f.magic, text)
 	if err != nil {
-		return Record{}, fmt.Errorf("file store: %s: %w", path, err)
+		return Record{}, fmt.Errorf("file store: %s: %w", f.path, err)
 	}
 	return r, nil
+}
+
+// readPrivate reads up to limit bytes of a file that nobody else may use.
+//
+// Errors: fs.ErrNotExist; ErrInsecure; the operating system's.
+func readPrivate(path string, limit int64) ([]byte, error) {
+	// Not through links, and no pipe, which would block.
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w: not a regular file", path, ErrInsecure)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if fi, err = file.Stat(); err != nil {
+		return nil, err
+	}
+	if err := private(path, fi, "600"); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(file, limit))
 }
 
 // parseFile splits a file into its first line and the data.

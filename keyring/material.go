@@ -119,7 +119,8 @@ func (r *Keyring) materials(ctx context.Context, p Purpose) (all []KeyMaterial, 
 // Errors: those of Create; ErrCorrupt for ids that are zero or not unique, or
 // other than one primary of a purpose.
 func Import(ctx context.Context, _ secretaccess.Token, name string, store Store, kms kmsprovider.Provider, keys []KeyMaterial, opts *CreateOptions) (*Keyring, Pin, error) {
-	return created(importKeys(ctx, name, store, kms, keys, opts))(name)
+	r, err := importKeys(ctx, name, store, kms, keys, opts)
+	return created(name, r, err)
 }
 
 func importKeys(ctx context.Context, name string, store Store, kms kmsprovider.Provider, keys []KeyMaterial, opts *CreateOptions) (*Keyring, error) {

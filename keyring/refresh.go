@@ -83,21 +83,19 @@ func (r *Keyring) readAbove(ctx context.Context, floor *snapshot) (*record, []by
 	return rec, data, nil
 }
 
-// guarded is a Store whose calls can be left.
+// A loader is what load needs of a Store.
+type loader interface {
+	Load(ctx context.Context, name string) (Record, error)
+}
+
+// guarded is a loader whose calls can be left.
 type guarded struct {
-	store Store
+	store loader
 	gate  *gate
 }
 
 func (g guarded) Load(ctx context.Context, name string) (Record, error) {
 	return guard(ctx, g.gate, func(ctx context.Context) (Record, error) { return g.store.Load(ctx, name) }, func(Record) {})
-}
-
-func (g guarded) CompareAndSwap(ctx context.Context, name string, old uint64, next Record) error {
-	_, err := guard(ctx, g.gate, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, g.store.CompareAndSwap(ctx, name, old, next)
-	}, func(struct{}) {})
-	return err
 }
 
 // withMAC runs fn on the MAC key, which Close doesn't wipe meanwhile.
@@ -112,7 +110,7 @@ func (r *Keyring) withMAC(fn func(macKey hidden) error) error {
 }
 
 // load reads and parses a ring's record. It is not authentic yet.
-func load(ctx context.Context, store Store, name string, timeout time.Duration) (*record, []byte, error) {
+func load(ctx context.Context, store loader, name string, timeout time.Duration) (*record, []byte, error) {
 	callCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	stored, err := store.Load(callCtx, name)
