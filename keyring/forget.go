@@ -52,15 +52,15 @@ func (s *subjects) forget(ctx context.Context, subj Subject, opts ForgetOptions)
 			return nil, fmt.Errorf("%w: %w", ErrLegalHold, err)
 		}
 	}
-	subj = subj.clone()
-	var closed *subjectEntry
-	// Also when it fails halfway: a tombstone that stands counts for this process.
-	defer func() { s.settle(subj, h, closed) }()
 	// The ids of the keys that are about to go stand in the outside tombstone, too.
 	row, err := s.readOne(ctx, s.store, h)
 	if err != nil {
 		return nil, err
 	}
+	subj = subj.clone()
+	var closed *subjectEntry
+	// Also when it fails halfway: a tombstone that stands counts for this process.
+	defer func() { s.settle(subj, h, closed) }()
 	doomed := new(subjectRecord)
 	if row != nil {
 		doomed.life = row.life

@@ -32,6 +32,17 @@ func TestForgetCancelled(t *testing.T) {
 	}
 }
 
+// Forget that changed nothing, because the store is away, takes no keys from anybody.
+func TestForgetWhileStoreIsAway(t *testing.T) {
+	ring, store, _, _ := hookedRing(t, nil)
+	ct := sealFor(t, ring, ada)
+	store.set(func(context.Context, int) error { return errors.New("refused") }, nil)
+	if _, err := ring.Forget(t.Context(), ada, nil); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Forget: %v", err)
+	}
+	must1(t, openFor(ring, ada, ct))
+}
+
 // Everything at once: no data race, no panic, no error of another class.
 func TestSubjectChaos(t *testing.T) {
 	outside := NewMemoryStore()
