@@ -12,10 +12,13 @@ import (
 	"github.com/structseal/structseal/kmsprovider"
 )
 
-// error says what err means. invalid is for a request that the service finds
-// invalid.
-func (p *Provider) error(ctx context.Context, err, invalid error) error {
+// error says what err means. answered: the service, or what stands in its place, has
+// answered. invalid is for a request that the service finds invalid.
+func (p *Provider) error(ctx context.Context, err error, answered bool, invalid error) error {
 	class := classify(err, invalid)
+	if !answered && class != kmsprovider.ErrDenied && class != kmsprovider.ErrThrottled && !errors.As(err, new(smithy.InvalidParamsError)) {
+		class = kmsprovider.ErrUnavailable // whatever STS says, it isn't about the KEK
+	}
 	switch {
 	case ctx.Err() != nil && (class == nil || class == kmsprovider.ErrUnavailable):
 		class = ctx.Err()
@@ -33,8 +36,14 @@ func classify(err, invalid error) error {
 	if !errors.As(err, &api) {
 		return kmsprovider.ErrUnavailable // no answer, or none of the service's
 	}
+	// The clock is wrong, and the SDK corrects it with the next call.
+	if skew := interface{ RetryableError() bool }(nil); errors.As(err, &skew) && skew.RetryableError() {
+		return kmsprovider.ErrUnavailable
+	}
 	code := api.ErrorCode()
 	switch code {
+	case "UnknownError": // what the SDK calls an answer without a code, which AWS has in each of its own
+		return kmsprovider.ErrUnavailable
 	case "InvalidCiphertextException", "IncorrectKeyException":
 		return kmsprovider.ErrRejected
 	case "ValidationException":
