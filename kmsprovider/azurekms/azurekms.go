@@ -44,7 +44,7 @@ type Provider struct {
 
 var _ kmsprovider.Provider = (*Provider)(nil)
 
-var keyURL = regexp.MustCompile(`^(?:https|azure-kv)://([\w.-]+(?::\d+)?)/keys/([\w-]{1,127})/?$`)
+var keyURL = regexp.MustCompile(`^(?:https|azure-kv)://([\w-]+(?:\.[\w-]+)*(?::\d+)?)/keys/([\w-]{1,127})/?$`)
 
 // New returns a provider for the key of the URL https://VAULT/keys/NAME, which may
 // begin with azure-kv:// as well. It names no version: new wraps are made with the
@@ -76,9 +76,10 @@ func New(key string, credential azcore.TokenCredential, opts *Options) (*Provide
 		return nil, fmt.Errorf("azurekms: %w: the algorithm is neither RSA-OAEP-256 nor A256KW", ErrOptions)
 	}
 	o.Client.Retry.MaxRetries = -1
+	o.Client.Logging.IncludeBody = false // bodies hold keys
 	o.Client.Transport = bounded(o.Client.Transport)
 	var err error
-	if p.client, err = azkeys.NewClient("https://"+p.host, credential, &o.Client); err != nil {
+	if p.client, err = azkeys.NewClient("https://"+p.host, identity{credential}, &o.Client); err != nil {
 		return nil, fmt.Errorf("azurekms: %w: %w", ErrOptions, err)
 	}
 	return p, nil
@@ -104,7 +105,8 @@ var versionName = regexp.MustCompile(`^[0-9a-f]{32}$`)
 //
 // Errors: those of kmsprovider.Provider; *azcore.ResponseError where Azure has
 // answered.
-func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
+func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Context) (wrapped []byte, err error) {
+	defer p.recovered("wrap", &err)
 	once := make([]byte, keySize)
 	rand.Read(once)
 	defer clear(once)
@@ -126,7 +128,7 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 	head := append([]byte{p.algorithm}, version...)
 	head = binary.BigEndian.AppendUint16(head, uint16(len(out.Result)))
 	head = append(head, out.Result...)
-	wrapped, err := key.Seal(head, secret, append(head[:len(head):len(head)], kc.AAD()...))
+	wrapped, err = key.Seal(head, secret, append(head[:len(head):len(head)], kc.AAD()...))
 	if err != nil {
 		return nil, fmt.Errorf("azurekms: wrap with %s: %w", p.ID(), err)
 	}
@@ -136,7 +138,8 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 // Unwrap opens what Wrap made for the same context, with the version that wrapped it.
 //
 // Errors: those of Wrap; kmsprovider.ErrRejected.
-func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
+func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) (secret []byte, err error) {
+	defer p.recovered("unwrap", &err)
 	rejected := func(why error) error {
 		return fmt.Errorf("azurekms: unwrap with %s: %w: %w", p.ID(), kmsprovider.ErrRejected, why)
 	}
@@ -167,7 +170,7 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 		return nil, rejected(err)
 	}
 	defer key.Wipe()
-	secret, err := key.Open(nil, wrapped[end:], append(wrapped[:end:end], kc.AAD()...))
+	secret, err = key.Open(nil, wrapped[end:], append(wrapped[:end:end], kc.AAD()...))
 	if err != nil {
 		return nil, rejected(err)
 	}

@@ -25,7 +25,7 @@ func (p *Provider) failed(ctx context.Context, call, version string, err error) 
 		}
 	}
 	class, text := kmsprovider.ErrUnavailable, fmt.Sprintf("%.300q", err)
-	if answer := (*azcore.ResponseError)(nil); errors.As(err, &answer) {
+	if answer := (*azcore.ResponseError)(nil); !errors.As(err, new(*tokenError)) && errors.As(err, &answer) {
 		body, _ := runtime.Payload(answer.RawResponse)
 		if json.Unmarshal(body, &said) == nil && said.Error.Code != "" {
 			class = classOf(answer.StatusCode, said.Error.InnerError.Code)
@@ -49,6 +49,28 @@ func (p *Provider) failed(ctx context.Context, call, version string, err error) 
 	}
 	return &callError{fmt.Sprintf("azurekms: %s with %s: %v: %s", call, p.ID(), class, text), class, err}
 }
+
+// recovered is deferred around the SDK, which panics at some answers.
+func (p *Provider) recovered(call string, err *error) {
+	if recover() != nil {
+		*err = fmt.Errorf("azurekms: %s with %s: %w: the SDK panics at the answer", call, p.ID(), kmsprovider.ErrUnavailable)
+	}
+}
+
+// identity is a credential whose errors can be told from Key Vault's.
+type identity struct{ azcore.TokenCredential }
+
+func (c identity) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	token, err := c.TokenCredential.GetToken(ctx, o)
+	if err != nil {
+		err = &tokenError{err}
+	}
+	return token, err
+}
+
+type tokenError struct{ error }
+
+func (e *tokenError) Unwrap() error { return e.error }
 
 // classOf says what an answer of Key Vault means.
 func classOf(status int, inner string) error {
@@ -87,7 +109,10 @@ type transport struct{ policy.Transporter }
 
 func bounded(t policy.Transporter) policy.Transporter {
 	if t == nil {
-		tr := http.DefaultTransport.(*http.Transport).Clone()
+		tr := &http.Transport{Proxy: http.ProxyFromEnvironment}
+		if own, ok := http.DefaultTransport.(*http.Transport); ok { // or what the program has put there
+			tr = own.Clone()
+		}
 		tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		// Key Vault never redirects.
 		t = &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
