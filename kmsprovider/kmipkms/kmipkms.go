@@ -76,11 +76,32 @@ func New(opts Options) (*Provider, error) {
 	}
 	config := opts.TLS.Clone()
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-	dialer := &tls.Dialer{Config: config}
 	s := &server{key: opts.KeyID, ownIV: opts.ServerIV, idle: make(chan net.Conn, maxIdle),
-		dial: func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", opts.Addr) }}
+		dial: func(ctx context.Context) (net.Conn, error) { return dial(ctx, opts.Addr, config.Clone()) }}
 	p, err := tinkkms.NewWithContext(id, s, &tinkkms.Options{Classify: classify})
 	return &Provider{p, s}, err
+}
+
+// dial connects. An alert before the server has shown who it is, is anybody's.
+func dial(ctx context.Context, addr string, config *tls.Config) (net.Conn, error) {
+	verified, verify := false, config.VerifyConnection
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if verify != nil {
+			if err := verify(state); err != nil {
+				return err
+			}
+		}
+		verified = true
+		return nil
+	}
+	c, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
+	if err != nil && !verified {
+		return nil, fmt.Errorf("%w: %w", kmsprovider.ErrUnavailable, err)
+	}
+	if err != nil {
+		return nil, broken(err)
+	}
+	return c, nil
 }
 
 // Close closes the connections that no call uses.
@@ -105,8 +126,7 @@ type server struct {
 
 // EncryptWithContext makes a wrap.
 func (s *server) EncryptWithContext(ctx context.Context, secret, aad []byte) ([]byte, error) {
-	sum := sha256.Sum256(slices.Concat(aad, secret))
-	text := slices.Concat(sum[:], secret)
+	text := slices.Concat(digest(aad, secret), secret)
 	defer clear(text)
 	iv, params := make([]byte, minIV), gcm
 	rand.Read(iv)
@@ -167,10 +187,18 @@ func (s *server) decrypt(ctx context.Context, wrapped, aad []byte) ([]byte, erro
 		return nil, err
 	}
 	sum, secret := out.Data[:min(sha256.Size, len(out.Data))], out.Data[min(sha256.Size, len(out.Data)):]
-	if want := sha256.Sum256(slices.Concat(aad, secret)); !bytes.Equal(sum, want[:]) {
+	if !bytes.Equal(sum, digest(aad, secret)) {
 		return nil, fmt.Errorf("%w: the server has opened it, and key and context don't belong together", kmsprovider.ErrRejected)
 	}
 	return secret, nil
+}
+
+// digest leaves no copy of secret behind.
+func digest(aad, secret []byte) []byte {
+	h := sha256.New()
+	h.Write(aad)
+	h.Write(secret)
+	return h.Sum(nil)
 }
 
 var gcm = kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeGCM, CryptographicAlgorithm: kmip.CryptographicAlgorithmAES, TagLength: tagSize}
@@ -209,7 +237,7 @@ func (s *server) roundTrip(ctx context.Context, request kmip.OperationPayload) (
 	}
 	c, err := s.dial(ctx)
 	if err != nil {
-		return nil, broken(err)
+		return nil, err
 	}
 	return s.exchange(ctx, c, request)
 }
