@@ -16,6 +16,7 @@ type Options struct {
 	Object string // label (CKA_LABEL) of the AES key
 	// PIN returns the user's PIN. It is asked at every login, by one goroutine at a
 	// time. A PIN that the token has refused isn't tried again: tokens lock after a
-	// few. nil: the token needs no login.
+	// few. An error of PIN is kmsprovider.ErrUnavailable, and its text isn't shown. nil:
+	// the token needs no login.
 	PIN func() (string, error)
 }
