@@ -38,6 +38,8 @@ type Proxy struct {
 	certificate atomic.Pointer[tls.Certificate]
 	transports  []*http.Transport
 	sent        atomic.Int64 // bytes of the longest HugeAnswer
+	requests    atomic.Int64
+	connections atomic.Int64 // that are open
 }
 
 // NewProxy starts a proxy in front of backend. It is closed when the test ends.
@@ -54,6 +56,14 @@ func NewProxy(t *testing.T, backend http.Handler) *Proxy {
 
 	p.server = httptest.NewUnstartedServer(p)
 	p.server.EnableHTTP2 = true
+	p.server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			p.connections.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			p.connections.Add(-1)
+		}
+	}
 	p.server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail on purpose
 	protocols := []string{"h2", "http/1.1"}
 	p.server.TLS = &tls.Config{
@@ -92,11 +102,12 @@ func (p *Proxy) Addr() string {
 }
 
 // Faults puts the proxy into every mode that doesn't need to know the service:
-// HungUp, BadGateway, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate,
-// WrongHost, Silent and SlowAnswer.
+// HungUp, BadGateway, Blocked, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate,
+// WrongHost, Silent and SlowAnswer. With it, Run counts requests and connections, too.
 func (p *Proxy) Faults() Option {
 	return func(c *config) {
-		for _, m := range []Mode{HungUp, BadGateway, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate, WrongHost, Silent, SlowAnswer} {
+		c.proxy = p
+		for _, m := range []Mode{HungUp, BadGateway, Blocked, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate, WrongHost, Silent, SlowAnswer} {
 			c.faults[m] = func(t *testing.T) func() { return p.enter(t, m) }
 		}
 	}
@@ -141,6 +152,7 @@ const (
 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.requests.Add(1)
 	var mode Mode
 	if m := p.mode.Load(); m != nil {
 		mode = *m
@@ -148,11 +160,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch mode {
 	case HungUp:
 		panic(http.ErrAbortHandler)
-	case BadGateway, HTMLAnswer:
+	case BadGateway, Blocked, HTMLAnswer:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if mode == BadGateway {
-			w.WriteHeader(http.StatusBadGateway)
-		}
+		w.WriteHeader(map[Mode]int{BadGateway: http.StatusBadGateway, Blocked: http.StatusForbidden, HTMLAnswer: http.StatusOK}[mode])
 		io.WriteString(w, page)
 	case Silent:
 		// The server notices that a client leaves when the request was read.
