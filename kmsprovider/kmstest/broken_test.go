@@ -388,6 +388,16 @@ var broken = []struct {
 	{"leaves answers open", "Connections", func(p *toy) {
 		p.client = &http.Client{Transport: leaky{p.client.Transport}}
 	}},
+	{"panics at null", "Mangled", func(p *toy) {
+		p.decode = func(status int, data []byte, m *toyMessage) error {
+			var in *toyMessage
+			if err := json.Unmarshal(data, &in); err != nil {
+				return err
+			}
+			*m = *in
+			return nil
+		}
+	}},
 	{"a page is a key", "HTMLAnswer", func(p *toy) {
 		p.decode = func(status int, data []byte, m *toyMessage) error {
 			if bytes.HasPrefix(data, []byte("<")) {
@@ -445,6 +455,9 @@ var broken = []struct {
 	{"keeps cut keys", "Length31", remembers(func(b []byte) bool { return len(b) == 31 })},
 	{"cuts long keys", "Length33", mends(func(right, got []byte) bool { return len(got) == len(right)+1 })},
 	{"prints its token", "Secrets", func(p *toy) { p.chatty = true }},
+	{"puts its token into the address", "Secrets", func(p *toy) {
+		p.client = &http.Client{Transport: inAddress{p.client.Transport, p.token()}}
+	}},
 	{"logs the secret", "Secrets", onWrap(func(p *toy, ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
 		slog.Debug("wrap", "secret", fmt.Sprintf("%x", secret))
 		return soundWrap(p, ctx, secret, kc)

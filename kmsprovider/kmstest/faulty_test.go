@@ -177,6 +177,18 @@ func (l leaky) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// inAddress puts a token into every address.
+type inAddress struct {
+	http.RoundTripper
+	token string
+}
+
+func (a inAddress) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.RawQuery = "token=" + a.token
+	return a.RoundTripper.RoundTrip(r)
+}
+
 // signs is a provider that hides keys in its own way and has the service seal but their
 // hash.
 func signs(hide func([]byte) []byte) func(*toy) {

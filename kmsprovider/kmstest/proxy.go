@@ -39,7 +39,9 @@ type Proxy struct {
 	transports  []*http.Transport
 	sent        atomic.Int64 // bytes of the longest HugeAnswer
 	requests    atomic.Int64
-	connections atomic.Int64 // that are open
+	connections atomic.Int64                                            // that are open
+	look        atomic.Pointer[func(*http.Request)]                     // at every request
+	mangle      atomic.Pointer[func(answer *httptest.ResponseRecorder)] // changes every answer of the service
 }
 
 // NewProxy starts a proxy in front of backend. It is closed when the test ends.
@@ -153,6 +155,9 @@ const (
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.requests.Add(1)
+	if look := p.look.Load(); look != nil {
+		(*look)(r)
+	}
 	var mode Mode
 	if m := p.mode.Load(); m != nil {
 		mode = *m
@@ -171,11 +176,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case TruncatedAnswer, HugeAnswer, SlowAnswer:
 		answer := httptest.NewRecorder()
 		p.backend.ServeHTTP(answer, r)
-		for k, v := range answer.Header() {
-			if k != "Content-Length" {
-				w.Header()[k] = v
-			}
-		}
+		copyHeader(w, answer)
 		w.WriteHeader(answer.Code)
 		half := answer.Body.Bytes()[:answer.Body.Len()/2]
 		w.Write(half)
@@ -186,7 +187,26 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			drip(w, r)
 		}
 	default:
-		p.backend.ServeHTTP(w, r)
+		mangle := p.mangle.Load()
+		if mangle == nil {
+			p.backend.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		p.backend.ServeHTTP(answer, r)
+		(*mangle)(answer)
+		copyHeader(w, answer)
+		w.WriteHeader(answer.Code)
+		w.Write(answer.Body.Bytes())
+	}
+}
+
+// copyHeader copies the header of an answer whose length has become another one.
+func copyHeader(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
+	for k, v := range answer.Header() {
+		if k != "Content-Length" {
+			w.Header()[k] = v
+		}
 	}
 }
 

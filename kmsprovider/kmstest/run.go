@@ -93,7 +93,8 @@ func promises() []promise {
 	}
 	all = append(all,
 		promise{"OneAttempt", testOneAttempt, []string{"NothingKept"}},
-		promise{"Connections", testConnections, []string{"NothingKept"}})
+		promise{"Connections", testConnections, []string{"NothingKept"}},
+		promise{"Mangled", testMangled, []string{"NothingKept"}})
 	for i, m := range endless {
 		needs := []string{"NothingKept"}
 		for _, before := range endless[:i] {
