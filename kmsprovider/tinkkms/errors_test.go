@@ -35,7 +35,7 @@ func TestErrorsOfTheWay(t *testing.T) {
 		syscall.ECONNRESET:       kmsprovider.ErrUnavailable,
 		&net.DNSError{Err: "no such host", IsNotFound: true}:                          kmsprovider.ErrUnavailable,
 		&url.Error{Op: "Post", URL: "https://x", Err: x509.UnknownAuthorityError{}}:   kmsprovider.ErrUnavailable,
-		&tls.CertificateVerificationError{Err: x509.HostnameError{Host: "x"}}:         kmsprovider.ErrUnavailable,
+		&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}:          kmsprovider.ErrUnavailable,
 		tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}: kmsprovider.ErrUnavailable,
 		errors.New("aead: message authentication failed"):                             kmsprovider.ErrRejected,
 		fmt.Errorf("%w: %w", kmsprovider.ErrDenied, io.ErrUnexpectedEOF):              kmsprovider.ErrDenied,
