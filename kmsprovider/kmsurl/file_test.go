@@ -55,7 +55,7 @@ func TestPassphraseFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"whole": "of several\nlines ", "unix": "of several\nlines \n", "windows": "of several\nlines \r\n"} {
+	for name, text := range map[string]string{"whole": "of several\nlines ", "unix": "of several\nlines \n", "windows+": "of several\nlines \r\n"} {
 		source := write(t, filepath.Join(dir, name), text)
 		opensRingOf(t, driver, "file://"+path+"?passphrase-source="+source)
 		opensRingOf(t, driver, "file://"+path+"?passphrase-source=file://"+source)

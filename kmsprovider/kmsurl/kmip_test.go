@@ -1,6 +1,7 @@
 package kmsurl_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -22,7 +23,10 @@ import (
 
 	"github.com/ovh/kmip-go"
 	"github.com/ovh/kmip-go/kmipclient"
+	"github.com/ovh/kmip-go/kmipserver"
+	"github.com/ovh/kmip-go/payloads"
 
+	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/kmsprovider/kmipkms"
 	"github.com/structseal/structseal/kmsprovider/kmsurl"
 )
@@ -144,6 +148,41 @@ func TestKMIP(t *testing.T) {
 		kms, done, err := kmsurl.Open(t.Context(), driver.ID()+query)
 		if kms != nil || err == nil || want != nil && !errors.Is(err, want) || errors.Is(err, kmsurl.ErrURI) || done() != nil {
 			t.Errorf("%s: %v, %v", query, kms, err)
+		}
+	}
+}
+
+// server-iv reaches the driver: the fake server gets no IV.
+func TestKMIPServerIV(t *testing.T) {
+	cert, key, both := certificate(t, t.TempDir())
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ivs := make(chan []byte, 1)
+	routes := kmipserver.NewBatchExecutor()
+	routes.Route(kmip.OperationEncrypt, kmipserver.HandleFunc(func(_ context.Context, p *payloads.EncryptRequestPayload) (*payloads.EncryptResponsePayload, error) {
+		ivs <- p.IVCounterNonce
+		return nil, kmipserver.ErrItemNotFound
+	}))
+	server := kmipserver.NewServer(listener, routes)
+	go server.Serve()
+	t.Cleanup(func() { server.Shutdown() })
+	uri := "kmip://" + listener.Addr().String() + "/a%2Fb?cert=" + both + "&ca=" + cert
+	for query, want := range map[string]int{"": 12, "&server-iv=false": 12, "&server-iv=true": 0} {
+		kms := open(t, uri+query)
+		if _, err := kms.Wrap(t.Context(), make([]byte, 32), kmsprovider.Context{}); !errors.Is(err, kmsprovider.ErrNotFound) {
+			t.Fatalf("%s: %v", query, err)
+		}
+		if iv := <-ivs; len(iv) != want {
+			t.Errorf("%q: an IV of %d bytes, want %d", query, len(iv), want)
+		}
+		if kms.ID() != uri[:strings.Index(uri, "?")] {
+			t.Errorf("ID %s", kms.ID())
 		}
 	}
 }
