@@ -2,12 +2,11 @@ package pkcs11kms
 
 import "errors"
 
-var (
-	// ErrOptions: an option is missing or invalid, or the library can't be loaded.
-	ErrOptions = errors.New("invalid option")
-	// ErrUnfit: the token has no AES-GCM with associated data as this package needs it.
-	ErrUnfit = errors.New("token is not fit")
-)
+// ErrOptions: an option is missing or invalid, or the library can't be loaded.
+var ErrOptions = errors.New("invalid option")
+
+// ErrUnfit: the token has no AES-GCM with associated data as this package needs it.
+var ErrUnfit = errors.New("token is not fit")
 
 // Options say which key to use and how to reach it.
 type Options struct {

@@ -19,8 +19,7 @@ import (
 
 const (
 	version, ivSize, tagSize = 1, 12, 16
-	maxWrap                  = 64 << 10 // far above any key
-	maxIdle                  = 8        // sessions kept for further calls
+	maxWrap, maxIdle         = 64 << 10, 8 // bytes, far above any key; sessions kept for further calls
 )
 
 // A Provider wraps keys with an AES key of a token. It is safe for concurrent use.
@@ -112,7 +111,7 @@ func (t *token) Decrypt(wrapped, aad []byte) ([]byte, error) {
 
 // use runs fn in a session. Sessions die with the token's connection, so what fails
 // in a used one is tried again in a fresh one.
-func (t *token) use(fn func(session) ([]byte, error)) ([]byte, error) {
+func (t *token) use(fn func(session) ([]byte, error)) (out []byte, err error) {
 	select {
 	case s := <-t.idle:
 		if out, err := fn(s); t.keep(s, err) {
@@ -121,11 +120,10 @@ func (t *token) use(fn func(session) ([]byte, error)) ([]byte, error) {
 	default:
 	}
 	s, err := t.connect()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		out, err = fn(s)
+		t.keep(s, err)
 	}
-	out, err := fn(s)
-	t.keep(s, err)
 	return out, err
 }
 
@@ -188,11 +186,10 @@ func (t *token) logIn(s session) error {
 	if t.refused != nil && t.refused(pin) {
 		return fmt.Errorf("%w: the token has refused this PIN before", kmsprovider.ErrDenied)
 	}
-	err = t.lib.Login(s.handle, pkcs11.CKU_USER, pin)
-	if err == pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
+	switch err = t.lib.Login(s.handle, pkcs11.CKU_USER, pin); {
+	case err == pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN):
 		return nil
-	}
-	if classify(err) == kmsprovider.ErrDenied {
+	case classify(err) == kmsprovider.ErrDenied:
 		t.refused = func(again string) bool { return again == pin }
 	}
 	return err
@@ -233,29 +230,30 @@ func (t *token) encrypt(s session, secret, aad []byte) ([]byte, error) {
 }
 
 func (t *token) encryptWith(s session, iv, secret, aad []byte) ([]byte, error) {
-	params := pkcs11.NewGCMParams(iv, aad, 8*tagSize)
-	defer params.Free()
-	if err := t.lib.EncryptInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, s.key); err != nil {
-		return nil, err
+	out, iv, err := gcm(s, iv, aad, t.lib.EncryptInit, t.lib.Encrypt, secret)
+	if err == nil && (len(out) != len(secret)+tagSize || bytes.Equal(iv, make([]byte, ivSize))) {
+		err = fmt.Errorf("AES-GCM of %d bytes gave %d, or no IV: %w", len(secret), len(out), pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
 	}
-	out, err := t.lib.Encrypt(s.handle, secret)
 	if err != nil {
 		return nil, err
-	}
-	iv = params.IV()
-	if len(out) != len(secret)+tagSize || bytes.Equal(iv, make([]byte, ivSize)) {
-		return nil, fmt.Errorf("AES-GCM of %d bytes gave %d, or no IV: %w", len(secret), len(out), pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
 	}
 	return slices.Concat([]byte{version}, iv, out), nil
 }
 
 func (t *token) decrypt(s session, wrapped, aad []byte) ([]byte, error) {
-	params := pkcs11.NewGCMParams(wrapped[1:1+ivSize], aad, 8*tagSize)
+	out, _, err := gcm(s, wrapped[1:1+ivSize], aad, t.lib.DecryptInit, t.lib.Decrypt, wrapped[1+ivSize:])
+	return out, err
+}
+
+// gcm makes the two calls of an operation. used is the IV that the token has left.
+func gcm(s session, iv, aad []byte, begin func(pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error,
+	end func(pkcs11.SessionHandle, []byte) ([]byte, error), in []byte) (out, used []byte, err error) {
+	params := pkcs11.NewGCMParams(iv, aad, 8*tagSize)
 	defer params.Free()
-	if err := t.lib.DecryptInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, s.key); err != nil {
-		return nil, err
+	if err = begin(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, s.key); err == nil {
+		out, err = end(s.handle, in)
 	}
-	return t.lib.Decrypt(s.handle, wrapped[1+ivSize:])
+	return out, params.IV(), err
 }
 
 // test sees that the key opens what it makes, and under no other associated data.
@@ -266,13 +264,10 @@ func (t *token) test(s session) error {
 		return err
 	}
 	out, err := t.decrypt(s, wrapped, aad)
-	if err != nil {
-		return err
-	}
-	if _, err := t.decrypt(s, wrapped, text); err == nil || !bytes.Equal(out, text) {
+	if _, other := t.decrypt(s, wrapped, text); err == nil && (other == nil || !bytes.Equal(out, text)) {
 		return fmt.Errorf("it ignores associated data, or does not open what it has made: %w", pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
 	}
-	return nil
+	return err
 }
 
 // classify says what an error of the token means: nil for other errors.
