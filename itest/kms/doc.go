@@ -9,4 +9,4 @@
 //
 // The module stands outside of the workspace: what the engine requires would choose
 // versions for all other modules. `.ci/run vault` runs it.
-package vault
+package kms
