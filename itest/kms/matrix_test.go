@@ -157,8 +157,9 @@ func (k kill) String() string {
 
 // kills chooses where children die, one after the other, each in what those before have
 // left to do. AddKEK makes three calls of KMSs and one write for each key, and tells of
-// eight events; the phase that removes makes a call and a write for each key, and one
-// write before.
+// eight events; what removes makes a call and a write for each key, and one write
+// before. That is Rewrap without renew, and RemoveKEK with it, unless one that died
+// there has begun: then it is Rewrap, too.
 func kills(keys int, renew bool) []kill {
 	named := func(phase string, within int) kill {
 		kind := []string{"unwrap", "write"}[rand.IntN(2)]
@@ -169,16 +170,13 @@ func kills(keys int, renew bool) []kill {
 		return kill{point: fmt.Sprint(phase, " ", kind, " ", 1+rand.IntN(within), " ", side)}
 	}
 	random := func(within int) kill { return kill{events: 1 + rand.IntN(within)} }
-	removes := "rewrap"
-	if renew {
-		removes = "remove"
+	switch {
+	case !long && renew:
+		return []kill{random(7 * keys), named("remove", keys)}
+	case !long:
+		return []kill{random(7 * keys), named("rewrap", keys)}
+	case renew:
+		return []kill{random(2 * keys), random(2 * keys), named("add", keys/4), random(2 * keys), named("rewrap", keys), named("remove", keys), named("rewrap", keys)}
 	}
-	if !long {
-		return []kill{random(7 * keys), named(removes, keys)}
-	}
-	out := []kill{random(2 * keys), random(2 * keys), named("add", keys/4)}
-	if renew {
-		out = append(out, random(2*keys), named("rewrap", keys))
-	}
-	return append(out, named(removes, keys/3), named(removes, keys/4))
+	return []kill{random(2 * keys), random(2 * keys), named("add", keys/4), named("rewrap", keys/3), named("rewrap", keys/4)}
 }
