@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -67,8 +68,13 @@ func move(t *testing.T, from, to service, renew bool, total *tally) {
 		t.Fatal(err)
 	}
 	defer closeAll()
-	w := newWorld(t, kms[0])
-	e := errand{Dir: w.dir, Pin: w.pin.String(), From: old, To: next, Renew: renew}
+	dir := filepath.Join(t.TempDir(), "ring")
+	store, err := keyring.NewFileStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, store, kms[0])
+	e := errand{Dir: dir, Pin: w.pin.String(), From: old, To: next, Renew: renew}
 	look := func(when string) {
 		t.Helper()
 		// One of the two opens everything by itself, at any moment.

@@ -2,7 +2,6 @@ package kms
 
 import (
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -32,7 +31,7 @@ func TestTwoKEKs(t *testing.T) {
 // suffer returns how many rows were opened.
 func suffer(t *testing.T, p *pair, i ill, maintain bool) (read int) {
 	ctx, sick, sound := t.Context(), p.kms[i.at], p.kms[1-i.at]
-	w := newWorld(t, p.kms[:]...)
+	w := newWorld(t, keyring.NewMemoryStore(), p.kms[:]...)
 	opts := &keyring.OpenOptions{}
 	if i.hangs {
 		opts.CallTimeout = time.Second // the other one is asked after a tenth of it
@@ -117,8 +116,8 @@ func suffer(t *testing.T, p *pair, i ill, maintain bool) (read int) {
 // create makes a ring while one is ill: of the sound one alone, or none.
 func create(t *testing.T, opts *keyring.OpenOptions, i ill, sick, sound kmsprovider.Provider) (w *world, made int) {
 	t.Helper()
-	w = &world{dir: filepath.Join(t.TempDir(), "ring")}
-	ctx, store := t.Context(), w.store(t)
+	ctx, store := t.Context(), keyring.NewMemoryStore()
+	w = &world{store: store}
 	ring, pin, err := keyring.Create(ctx, ringName, store, sick, &keyring.CreateOptions{
 		OpenOptions: keyring.OpenOptions{Also: []kmsprovider.Provider{sound}, CallTimeout: opts.CallTimeout},
 	})
@@ -203,7 +202,7 @@ func TestBothKEKsIll(t *testing.T) {
 	} {
 		t.Run(c.aws+", "+c.hsm, func(t *testing.T) {
 			p := newPair(t, a, h)
-			w := newWorld(t, p.kms[:]...)
+			w := newWorld(t, keyring.NewMemoryStore(), p.kms[:]...)
 			opts := &keyring.OpenOptions{}
 			if byName[c.hsm].hangs {
 				opts.CallTimeout = time.Second
@@ -236,8 +235,8 @@ func TestBothKEKsIll(t *testing.T) {
 			if _, err := warm.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Now: true}); err == nil {
 				t.Error("Rotate: no error")
 			}
-			w.write(t, warm)                                                                             // with what it has
-			if r, err := w.store(t).Load(t.Context(), ringName); err != nil || r.Revision > revision+1 { // a compact key's budget
+			w.write(t, warm)                                                                          // with what it has
+			if r, err := w.store.Load(t.Context(), ringName); err != nil || r.Revision > revision+1 { // a compact key's budget
 				t.Errorf("revision %d, was %d: %v", r.Revision, revision, err)
 			}
 			for len(ends) > 0 {
@@ -264,7 +263,7 @@ func TestKEKIsDestroyed(t *testing.T) {
 	for at, destroy := range []func(t *testing.T, p place){a.destroy, h.destroy} {
 		t.Run(a.driver+" "+h.driver, func(t *testing.T) {
 			ctx, p := t.Context(), newPair(t, a, h)
-			w := newWorld(t, p.kms[:]...)
+			w := newWorld(t, keyring.NewMemoryStore(), p.kms[:]...)
 			third := openPlace(t, v.make(t))
 			gone, left := p.kms[at], p.kms[1-at]
 			destroy(t, p.places[at])

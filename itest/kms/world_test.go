@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -39,10 +38,10 @@ func newOrder(id string) order     { return order{ID: id, Item: "item of " + id}
 func newAccount(id string) account { return account{ID: id, SSN: "ssn of " + id} }
 func newMember(id string) member   { return member{ID: id, Name: "name of " + id} }
 
-// A world is a ring in use, in files, and what was sealed with it: that must stay
-// readable, whoever dies.
+// A world is a ring in use, and what was sealed with it: that must stay readable,
+// whoever dies.
 type world struct {
-	dir      string
+	store    keyring.SubjectStore
 	pin      keyring.Pin
 	orders   []order
 	accounts []account
@@ -57,10 +56,10 @@ const ringName = "customers"
 
 // newWorld makes a ring of the first of kms with the others also, with keys of every
 // purpose, suite and state that has wraps, and rows under each.
-func newWorld(t *testing.T, kms ...kmsprovider.Provider) *world {
+func newWorld(t *testing.T, store keyring.SubjectStore, kms ...kmsprovider.Provider) *world {
 	t.Helper()
-	ctx, w := t.Context(), &world{dir: filepath.Join(t.TempDir(), "ring")}
-	ring, pin, err := keyring.Create(ctx, ringName, w.store(t), kms[0], &keyring.CreateOptions{OpenOptions: keyring.OpenOptions{Also: kms[1:]}})
+	ctx, w := t.Context(), &world{store: store}
+	ring, pin, err := keyring.Create(ctx, ringName, store, kms[0], &keyring.CreateOptions{OpenOptions: keyring.OpenOptions{Also: kms[1:]}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,15 +89,6 @@ func newWorld(t *testing.T, kms ...kmsprovider.Provider) *world {
 		t.Fatal(err)
 	}
 	return w
-}
-
-func (w *world) store(t *testing.T) *keyring.FileStore {
-	t.Helper()
-	store, err := keyring.NewFileStore(w.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return store
 }
 
 // write adds rows under the primaries, of subjects old and new.
@@ -136,7 +126,7 @@ func (w *world) open(t *testing.T, opts *keyring.OpenOptions, kms ...kmsprovider
 		o = *opts
 	}
 	o.Also = kms[1:]
-	return keyring.Open(t.Context(), ringName, w.store(t), kms[0], w.pin, &o)
+	return keyring.Open(t.Context(), ringName, w.store, kms[0], w.pin, &o)
 }
 
 // readable opens every row, every key that is handed out and the blind index.
