@@ -18,8 +18,19 @@ import (
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/kmsprovider/awskms"
+	"github.com/structseal/structseal/kmsprovider/awskms/fakeaws"
 	"github.com/structseal/structseal/kmsprovider/kmstest"
 )
+
+const (
+	account   = "111122223333"
+	secretKey = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
+	keyOne    = "arn:aws:kms:us-east-1:" + account + ":key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	keyTwo    = "arn:aws:kms:us-east-1:" + account + ":key/0987dcba-09fe-87dc-65ba-ab0987654321"
+	replica   = ":" + account + ":key/mrk-1234abcd12ab34cd56ef1234567890ab"
+)
+
+func newFake() *fakeaws.KMS { return fakeaws.New(keyOne, keyTwo, replica) }
 
 // open returns a provider on the fake, with a client of its own.
 func open(t *testing.T, proxy *kmstest.Proxy, region, key string, opts *awskms.Options) *awskms.Provider {
@@ -42,20 +53,10 @@ func isServiceError(err error) bool {
 }
 
 func TestProvider(t *testing.T) {
-	fake := newFakeKMS()
+	fake := newFake()
 	proxy := kmstest.NewProxy(t, fake)
-	opts := []kmstest.Option{
-		proxy.Faults(), kmstest.Secrets(secretKey), kmstest.ServiceError(isServiceError),
-		kmstest.Lacks("answers of AWS KMS have no checksum", kmstest.WrongChecksum),
-	}
-	for m := range documented {
-		opts = append(opts, fake.fault(m))
-	}
-	for _, m := range []kmstest.Mode{
-		kmstest.WrongKeyID, kmstest.OtherBytes, kmstest.ZeroBytes, kmstest.Length0, kmstest.Length16, kmstest.Length31, kmstest.Length33,
-	} {
-		opts = append(opts, fake.fault(m))
-	}
+	opts := append(fake.Faults(), proxy.Faults(), kmstest.Secrets(secretKey), kmstest.ServiceError(isServiceError),
+		kmstest.Lacks("answers of AWS KMS have no checksum", kmstest.WrongChecksum))
 	kmstest.Run(t,
 		func(t *testing.T) kmsprovider.Provider { return open(t, proxy, "us-east-1", keyOne, nil) },
 		func(t *testing.T) kmsprovider.Provider { return open(t, proxy, "us-east-1", keyTwo, nil) },
@@ -91,7 +92,7 @@ func TestRealAccount(t *testing.T) {
 // What goes over the wire: the key with every call, the readable context, and one
 // attempt, whatever the client's own retries are.
 func TestCalls(t *testing.T) {
-	fake := newFakeKMS()
+	fake := newFake()
 	p := open(t, kmstest.NewProxy(t, fake), "us-east-1", keyOne, &awskms.Options{GrantTokens: []string{"a grant"}})
 	kc := kmsprovider.Context{"structseal-ring": "app", "structseal-key": "0a1b2c3d"}
 	wrapped, err := p.Wrap(t.Context(), []byte("a key"), kc)
@@ -101,27 +102,27 @@ func TestCalls(t *testing.T) {
 	if _, err := p.Unwrap(t.Context(), wrapped, kc); err != nil {
 		t.Fatal(err)
 	}
-	calls := fake.seen()
+	calls := fake.Calls()
 	if len(calls) != 2 || calls[0].Op != "Encrypt" || calls[1].Op != "Decrypt" {
 		t.Fatalf("calls %+v", calls)
 	}
 	for _, c := range calls {
-		if c.KeyId != keyOne || c.Region != "us-east-1" || fmt.Sprint(c.GrantTokens) != "[a grant]" || fmt.Sprint(c.Context) != fmt.Sprint(map[string]string(kc)) {
+		if c.KeyID != keyOne || c.Region != "us-east-1" || fmt.Sprint(c.GrantTokens) != "[a grant]" || fmt.Sprint(c.Context) != fmt.Sprint(map[string]string(kc)) {
 			t.Errorf("call %+v", c)
 		}
 	}
-	fake.set(kmstest.Unavailable, nil)
+	fake.Set(kmstest.Unavailable)
 	if _, err := p.Unwrap(t.Context(), wrapped, kc); !errors.Is(err, kmsprovider.ErrUnavailable) {
 		t.Error(err)
 	}
-	if n := len(fake.seen()); n != 1 {
+	if n := len(fake.Calls()); n != 1 {
 		t.Errorf("%d attempts of a call that fails, want 1", n)
 	}
 }
 
 // The keys of a multi-Region key are one KEK.
 func TestMultiRegionKey(t *testing.T) {
-	proxy := kmstest.NewProxy(t, newFakeKMS())
+	proxy := kmstest.NewProxy(t, newFake())
 	virginia := open(t, proxy, "us-east-1", "arn:aws:kms:us-east-1"+replica, nil)
 	ireland := open(t, proxy, "eu-west-1", "arn:aws:kms:eu-west-1"+replica, nil)
 	if virginia.ID() != "arn:aws:kms:"+replica || ireland.ID() != virginia.ID() {
@@ -148,7 +149,7 @@ func TestMultiRegionKey(t *testing.T) {
 
 // AWS's other error codes, as its API reference has them.
 func TestErrors(t *testing.T) {
-	fake := newFakeKMS()
+	fake := newFake()
 	p := open(t, kmstest.NewProxy(t, fake), "us-east-1", keyOne, nil)
 	wrapped, err := p.Wrap(t.Context(), []byte("a key"), nil)
 	if err != nil {
@@ -175,7 +176,7 @@ func TestErrors(t *testing.T) {
 		{429, `{"__type":"TooManyRequestsException"}`, kmsprovider.ErrThrottled},
 		{400, `{"__type":"InvalidKeyUsageException","message":"key usage is SIGN_VERIFY"}`, nil},
 	} {
-		fake.set("", &fakeError{c.status, c.body})
+		fake.Fail(c.status, c.body)
 		_, err := p.Unwrap(t.Context(), wrapped, nil)
 		switch {
 		case err == nil:
@@ -186,14 +187,14 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%d %s: Retryable(%v) = %v", c.status, c.body, err, kmsprovider.Retryable(err))
 		}
 	}
-	fake.set(kmstest.Disabled, nil)
+	fake.Set(kmstest.Disabled)
 	_, err = p.Unwrap(t.Context(), wrapped, nil)
 	var disabled *types.DisabledException
 	if !errors.As(err, &disabled) {
 		t.Errorf("the SDK's own type is not in %v", err)
 	}
 	for what, secret := range map[string][]byte{"no": nil, "too many": make([]byte, 4097)} {
-		fake.set("", nil)
+		fake.Set("")
 		if _, err := p.Wrap(t.Context(), secret, nil); err == nil || kmsprovider.Retryable(err) || errors.Is(err, kmsprovider.ErrRejected) {
 			t.Errorf("Wrap of %s bytes: %v", what, err)
 		}
@@ -225,7 +226,7 @@ func TestNew(t *testing.T) {
 
 // Without credentials the SDK asks nobody.
 func TestNoCredentials(t *testing.T) {
-	fake := newFakeKMS()
+	fake := newFake()
 	proxy := kmstest.NewProxy(t, fake)
 	client := kms.New(kms.Options{
 		Region: "us-east-1", BaseEndpoint: &proxy.URL, HTTPClient: proxy.Client(),
@@ -237,7 +238,7 @@ func TestNoCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Wrap(t.Context(), []byte("a key"), nil); !errors.Is(err, kmsprovider.ErrUnavailable) || len(fake.seen()) != 0 {
-		t.Errorf("error %v, %d calls", err, len(fake.seen()))
+	if _, err := p.Wrap(t.Context(), []byte("a key"), nil); !errors.Is(err, kmsprovider.ErrUnavailable) || len(fake.Calls()) != 0 {
+		t.Errorf("error %v, %d calls", err, len(fake.Calls()))
 	}
 }

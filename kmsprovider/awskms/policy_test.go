@@ -76,10 +76,10 @@ func (s statement) allows(op, key string, context map[string]string) bool {
 
 // The policy of docs/kms.md is enough for a program of its ring, and for no other.
 func TestDocumentedPolicy(t *testing.T) {
-	fake := newFakeKMS()
+	fake := newFake()
 	p := open(t, kmstest.NewProxy(t, fake), "us-east-1", keyOne, nil)
 	whole := documentedPolicy(t)
-	fake.permit(whole.allows)
+	fake.Permit(whole.allows)
 	store := keyring.NewMemoryStore()
 	ring, pin, err := keyring.Create(t.Context(), "customers", store, p, nil)
 	if err != nil {
@@ -97,7 +97,7 @@ func TestDocumentedPolicy(t *testing.T) {
 		t.Errorf("Wrap with another context: %v, want ErrDenied", err)
 	}
 	// A reader has the second statement alone.
-	fake.permit(policy{whole.Statement[1:]}.allows)
+	fake.Permit(policy{whole.Statement[1:]}.allows)
 	reader, err := keyring.Open(t.Context(), "customers", store, p, pin, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package azurekms
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -64,9 +65,7 @@ func New(key string, credential azcore.TokenCredential, opts *Options) (*Provide
 		return nil, fmt.Errorf("azurekms: %w: no credential given; azidentity has some", ErrOptions)
 	}
 	p := &Provider{host: strings.ToLower(m[1]), name: strings.ToLower(m[2])}
-	if o.Algorithm == "" {
-		o.Algorithm = azkeys.EncryptionAlgorithmRSAOAEP256
-	}
+	o.Algorithm = cmp.Or(o.Algorithm, azkeys.EncryptionAlgorithmRSAOAEP256)
 	for first, a := range algorithms {
 		if a == o.Algorithm {
 			p.algorithm = first
@@ -115,9 +114,8 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 		return nil, fmt.Errorf("azurekms: wrap with %s: %w", p.ID(), err)
 	}
 	defer key.Wipe()
-	in, algorithm := azkeys.KeyOperationParameters{Value: once}, algorithms[p.algorithm]
-	in.Algorithm = &algorithm
-	out, err := p.client.WrapKey(ctx, p.name, "", in, nil)
+	algorithm := algorithms[p.algorithm]
+	out, err := p.client.WrapKey(ctx, p.name, "", azkeys.KeyOperationParameters{Algorithm: &algorithm, Value: once}, nil)
 	if err != nil {
 		return nil, p.failed(ctx, "wrap", "", err)
 	}
@@ -128,8 +126,7 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 	head := append([]byte{p.algorithm}, version...)
 	head = binary.BigEndian.AppendUint16(head, uint16(len(out.Result)))
 	head = append(head, out.Result...)
-	wrapped, err = key.Seal(head, secret, append(head[:len(head):len(head)], kc.AAD()...))
-	if err != nil {
+	if wrapped, err = key.Seal(head, secret, append(head[:len(head):len(head)], kc.AAD()...)); err != nil {
 		return nil, fmt.Errorf("azurekms: wrap with %s: %w", p.ID(), err)
 	}
 	return wrapped, nil
@@ -151,13 +148,11 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 	if algorithm == "" || !versionName.MatchString(version) || end > len(wrapped) {
 		return nil, rejected(errFormat)
 	}
-	in := azkeys.KeyOperationParameters{Algorithm: &algorithm, Value: wrapped[headSize:end:end]}
-	out, err := p.client.UnwrapKey(ctx, p.name, version, in, nil)
+	out, err := p.client.UnwrapKey(ctx, p.name, version, azkeys.KeyOperationParameters{Algorithm: &algorithm, Value: wrapped[headSize:end:end]}, nil)
 	if err != nil {
 		return nil, p.failed(ctx, "unwrap", version, err)
 	}
-	once := out.Result
-	defer clear(once)
+	defer clear(out.Result)
 	answered, err := p.version(out.KeyOperationResult)
 	if err == nil && answered != version {
 		err = fmt.Errorf("%w: version %s did it, not %s", kmsprovider.ErrWrongAnswer, answered, version)
@@ -165,13 +160,12 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 	if err != nil {
 		return nil, fmt.Errorf("azurekms: unwrap with %s: %w", p.ID(), err)
 	}
-	key, err := crypto.NewKey(crypto.Default, 1, once)
+	key, err := crypto.NewKey(crypto.Default, 1, out.Result)
 	if err != nil {
 		return nil, rejected(err)
 	}
 	defer key.Wipe()
-	secret, err = key.Open(nil, wrapped[end:], append(wrapped[:end:end], kc.AAD()...))
-	if err != nil {
+	if secret, err = key.Open(nil, wrapped[end:], append(wrapped[:end:end], kc.AAD()...)); err != nil {
 		return nil, rejected(err)
 	}
 	return secret, nil

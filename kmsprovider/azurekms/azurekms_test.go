@@ -3,7 +3,6 @@ package azurekms_test
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -19,10 +18,24 @@ import (
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/kmsprovider/azurekms"
+	"github.com/structseal/structseal/kmsprovider/azurekms/fakeazure"
 	"github.com/structseal/structseal/kmsprovider/kmstest"
 )
 
-func open(t testing.TB, v *fakeVault, client *http.Client, name string, change func(*azurekms.Options)) *azurekms.Provider {
+// newVault starts a fake behind a proxy.
+func newVault(t *testing.T) (*fakeazure.Vault, *kmstest.Proxy) {
+	t.Helper()
+	v := fakeazure.New("one", "two", "hsm-one", "hsm-two")
+	return v, kmstest.NewProxy(t, v)
+}
+
+// open returns a provider on the fake, with a client of its own.
+func open(t testing.TB, v *fakeazure.Vault, proxy *kmstest.Proxy, name string, change func(*azurekms.Options)) *azurekms.Provider {
+	t.Helper()
+	return openAt(t, proxy.URL, proxy.Client(), v, name, change)
+}
+
+func openAt(t testing.TB, url string, client *http.Client, credential azcore.TokenCredential, name string, change func(*azurekms.Options)) *azurekms.Provider {
 	t.Helper()
 	opts := &azurekms.Options{Client: azkeys.ClientOptions{
 		ClientOptions:                        azcore.ClientOptions{Transport: client},
@@ -34,7 +47,7 @@ func open(t testing.TB, v *fakeVault, client *http.Client, name string, change f
 	if change != nil {
 		change(opts)
 	}
-	p, err := azurekms.New(v.url+"/keys/"+name, v, opts)
+	p, err := azurekms.New(url+"/keys/"+name, credential, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,12 +65,10 @@ func TestConformance(t *testing.T) {
 		t.Run(kind+"key", func(t *testing.T) {
 			v, proxy := newVault(t)
 			opener := func(name string) func(*testing.T) kmsprovider.Provider {
-				return func(t *testing.T) kmsprovider.Provider { return open(t, v, proxy.Client(), kind+name, nil) }
+				return func(t *testing.T) kmsprovider.Provider { return open(t, v, proxy, kind+name, nil) }
 			}
-			kmstest.Run(t, opener("one"), opener("two"), append(v.faults(
-				kmstest.NotFound, kmstest.Denied, kmstest.Disabled, kmstest.PendingDeletion, kmstest.Unavailable, kmstest.Throttled,
-				kmstest.WrongKeyID, kmstest.OtherBytes, kmstest.ZeroBytes, kmstest.Length0, kmstest.Length16, kmstest.Length31, kmstest.Length33),
-				proxy.Faults(), kmstest.ServiceError(isCause), kmstest.Secrets(bearer),
+			kmstest.Run(t, opener("one"), opener("two"), append(v.Faults(),
+				proxy.Faults(), kmstest.ServiceError(isCause), kmstest.Secrets(fakeazure.Token),
 				kmstest.Lacks("answers have no checksum", kmstest.WrongChecksum))...)
 		})
 	}
@@ -90,7 +101,7 @@ func TestRealKey(t *testing.T) {
 func TestWrapsKeepTheirVersion(t *testing.T) {
 	ctx := t.Context()
 	v, proxy := newVault(t)
-	p := open(t, v, proxy.Client(), "one", nil)
+	p := open(t, v, proxy, "one", nil)
 	kc := kmsprovider.Context{"structseal-ring": "app"}
 	secret := []byte("0123456789abcdef0123456789abcdef")
 	before, err := p.Wrap(ctx, secret, kc)
@@ -98,12 +109,12 @@ func TestWrapsKeepTheirVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := p.ID()
-	v.rotate(t, "one")
+	v.Rotate("one")
 	after, err := p.Wrap(ctx, secret, kc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	versions := v.keys["one"].versions
+	versions := v.Versions("one")
 	for i, wrapped := range [][]byte{before, after} {
 		if got := string(wrapped[1:33]); got != versions[i] {
 			t.Errorf("wrap %d names version %s, want %s", i, got, versions[i])
@@ -126,12 +137,12 @@ func TestWrapsKeepTheirVersion(t *testing.T) {
 		}
 	}
 	// A key with both algorithms' wraps: the wrap says which.
-	hsm := open(t, v, proxy.Client(), "hsm-one", nil)
+	hsm := open(t, v, proxy, "hsm-one", nil)
 	wrapped, err := hsm.Wrap(ctx, secret, kc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rsa := open(t, v, proxy.Client(), "hsm-one", func(o *azurekms.Options) { o.Algorithm = "" })
+	rsa := open(t, v, proxy, "hsm-one", func(o *azurekms.Options) { o.Algorithm = "" })
 	if got, err := rsa.Unwrap(ctx, wrapped, kc); err != nil || !bytes.Equal(got, secret) {
 		t.Errorf("A256KW opened by a provider that wraps with RSA: %v", err)
 	}
@@ -144,32 +155,32 @@ func TestWrapsKeepTheirVersion(t *testing.T) {
 func TestAnswersOfAnotherKey(t *testing.T) {
 	ctx := t.Context()
 	v, proxy := newVault(t)
-	p := open(t, v, proxy.Client(), "one", nil)
+	p := open(t, v, proxy, "one", nil)
 	old, err := p.Wrap(ctx, []byte("secret"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.rotate(t, "one")
-	one, two := v.keys["one"].versions, v.keys["two"].versions
+	v.Rotate("one")
+	one, two := v.Versions("one"), v.Versions("two")
 	for kid, fine := range map[string]bool{
-		v.url + "/keys/one/" + one[0]:                         true,
-		strings.ToUpper(v.url + "/keys/one/" + one[0]):        true, // Azure's names have no case
-		v.url + "/keys/one/" + one[1]:                         false,
-		v.url + "/keys/two/" + two[0]:                         false,
-		v.url + "/keys/two/" + one[0]:                         false,
-		"https://other.vault.azure.net/keys/one/" + one[0]:    false,
-		"http" + v.url[len("https"):] + "/keys/one/" + one[0]: false,
-		v.url + "/keys/one":                                   false,
-		v.url + "/keys/one/" + one[0] + "/x":                  false,
-		"x":                                                   false,
+		proxy.URL + "/keys/one/" + one[0]:                         true,
+		strings.ToUpper(proxy.URL + "/keys/one/" + one[0]):        true, // Azure's names have no case
+		proxy.URL + "/keys/one/" + one[1]:                         false,
+		proxy.URL + "/keys/two/" + two[0]:                         false,
+		proxy.URL + "/keys/two/" + one[0]:                         false,
+		"https://other.vault.azure.net/keys/one/" + one[0]:        false,
+		"http" + proxy.URL[len("https"):] + "/keys/one/" + one[0]: false,
+		proxy.URL + "/keys/one":                                   false,
+		proxy.URL + "/keys/one/" + one[0] + "/x":                  false,
+		"x":                                                       false,
 	} {
-		v.otherKID = kid
+		v.KeyID = kid
 		if _, err := p.Unwrap(ctx, old, nil); fine != (err == nil) || !fine && (!errors.Is(err, kmsprovider.ErrWrongAnswer) || kmsprovider.Retryable(err)) {
 			t.Errorf("unwrap answered by %s: %v", kid, err)
 		}
 	}
-	for _, kid := range []string{v.url + "/keys/two/" + two[0], v.url + "/keys/one", "https://other.vault.azure.net/keys/one/" + one[1]} {
-		v.otherKID = kid
+	for _, kid := range []string{proxy.URL + "/keys/two/" + two[0], proxy.URL + "/keys/one", "https://other.vault.azure.net/keys/one/" + one[1]} {
+		v.KeyID = kid
 		if w, err := p.Wrap(ctx, []byte("secret"), nil); !errors.Is(err, kmsprovider.ErrWrongAnswer) || w != nil {
 			t.Errorf("wrap answered by %s: %v", kid, err)
 		}
@@ -188,7 +199,7 @@ func TestAnswersThatAreNotAzures(t *testing.T) {
 				resp.Request = r
 				return resp, nil
 			})}
-			p := open(t, &fakeVault{url: "https://127.0.0.1"}, client, "one", nil)
+			p := openAt(t, "https://127.0.0.1", client, givenToken("x"), "one", nil)
 			if _, err := p.Wrap(t.Context(), []byte("secret"), nil); !errors.Is(err, kmsprovider.ErrUnavailable) || !kmsprovider.Retryable(err) {
 				t.Errorf("%d with %q: %v", status, body, err)
 			}
@@ -205,7 +216,7 @@ func TestCallerLeaves(t *testing.T) {
 	v, proxy := newVault(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := open(t, v, proxy.Client(), "one", nil).Wrap(ctx, []byte("secret"), nil)
+	_, err := open(t, v, proxy, "one", nil).Wrap(ctx, []byte("secret"), nil)
 	if !errors.Is(err, context.Canceled) || kmsprovider.Retryable(err) {
 		t.Errorf("%v", err)
 	}
@@ -215,8 +226,8 @@ func TestCallerLeaves(t *testing.T) {
 func TestDisabledKeyMakesNoRing(t *testing.T) {
 	ctx := t.Context()
 	v, proxy := newVault(t)
-	p := open(t, v, proxy.Client(), "one", nil)
-	v.keys["one"].disabled = true
+	p := open(t, v, proxy, "one", nil)
+	v.Disable("one")
 	if _, err := p.Wrap(ctx, []byte("secret"), nil); err != nil {
 		t.Fatalf("the fake isn't like Azure: %v", err)
 	}
@@ -233,50 +244,48 @@ func TestDisabledKeyMakesNoRing(t *testing.T) {
 // One call is one call: the keyring has the retries.
 func TestNoRetries(t *testing.T) {
 	v, proxy := newVault(t)
-	p := open(t, v, proxy.Client(), "one", func(o *azurekms.Options) {
+	p := open(t, v, proxy, "one", func(o *azurekms.Options) {
 		o.Client.Retry = policy.RetryOptions{MaxRetries: 7}
 	})
 	if _, err := p.Wrap(t.Context(), []byte("secret"), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range []kmstest.Mode{kmstest.Unavailable, kmstest.Throttled} {
-		undo := v.set(m)
-		before := v.calls.Load()
+		v.Set(m)
 		_, err := p.Wrap(t.Context(), []byte("secret"), nil)
 		if !kmsprovider.Retryable(err) {
 			t.Errorf("%s: %v", m, err)
 		}
-		if n := v.calls.Load() - before; n != 1 {
+		if n := v.Calls(); n != 1 {
 			t.Errorf("%s: %d calls", m, n)
 		}
-		undo()
 	}
 }
 
 func TestCredentials(t *testing.T) {
 	v, proxy := newVault(t)
-	v.onToken = func() (azcore.AccessToken, error) { return azcore.AccessToken{}, errors.New("AADSTS90033") }
-	_, err := open(t, v, proxy.Client(), "one", nil).Wrap(t.Context(), []byte("secret"), nil)
+	v.OnToken = func() (azcore.AccessToken, error) { return azcore.AccessToken{}, errors.New("AADSTS90033") }
+	_, err := open(t, v, proxy, "one", nil).Wrap(t.Context(), []byte("secret"), nil)
 	if !errors.Is(err, kmsprovider.ErrUnavailable) || !strings.Contains(err.Error(), "AADSTS90033") {
 		t.Errorf("no token to be had: %v", err)
 	}
-	v.onToken = func() (azcore.AccessToken, error) { return azcore.AccessToken{Token: "expired"}, nil }
-	_, err = open(t, v, proxy.Client(), "one", nil).Wrap(t.Context(), []byte("secret"), nil)
+	v.OnToken = func() (azcore.AccessToken, error) { return azcore.AccessToken{Token: "expired"}, nil }
+	_, err = open(t, v, proxy, "one", nil).Wrap(t.Context(), []byte("secret"), nil)
 	if !errors.Is(err, kmsprovider.ErrDenied) || kmsprovider.Retryable(err) || !isResponse(err) {
 		t.Errorf("a token that isn't taken: %v", err)
 	}
-	v.onToken = nil
+	v.OnToken = nil
 	// A vault says for which resource it wants a token. Another domain's isn't given.
-	_, err = open(t, v, proxy.Client(), "one", func(o *azurekms.Options) { o.Client.DisableChallengeResourceVerification = false }).Wrap(t.Context(), []byte("secret"), nil)
-	if err == nil || v.calls.Load() != 0 {
-		t.Errorf("a challenge for another domain: %v, %d calls with a token", err, v.calls.Load())
+	_, err = open(t, v, proxy, "one", func(o *azurekms.Options) { o.Client.DisableChallengeResourceVerification = false }).Wrap(t.Context(), []byte("secret"), nil)
+	if err == nil || v.Calls() != 0 {
+		t.Errorf("a challenge for another domain: %v, %d calls with a token", err, v.Calls())
 	}
 }
 
 func TestErrorsAreShort(t *testing.T) {
 	v, proxy := newVault(t)
-	p := open(t, v, proxy.Client(), "one", nil)
-	defer v.set(kmstest.Denied)()
+	p := open(t, v, proxy, "one", nil)
+	v.Set(kmstest.Denied)
 	_, err := p.Wrap(t.Context(), []byte("secret"), nil)
 	if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, "ForbiddenByRbac") || !strings.Contains(text, p.ID()) || len(text) > 600 {
 		t.Errorf("%s", text)
@@ -326,24 +335,4 @@ type givenToken string
 
 func (g givenToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	return azcore.AccessToken{Token: string(g)}, nil
-}
-
-// The fake's key wrap is RFC 3394's: its section 4.6.
-func TestKeyWrap(t *testing.T) {
-	unhex := func(s string) []byte {
-		b, err := hex.DecodeString(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	kek := unhex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
-	key := unhex("00112233445566778899aabbccddeeff000102030405060708090a0b0c0d0e0f")
-	want := unhex("28c9f404c4b810f4cbccb35cfb87f8263f5786e2d80ed326cbc7f0e71a99f43bfb988b9b7a02dd21")
-	if got, err := keyWrap(kek, key); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("wrapped: %x, %v", got, err)
-	}
-	if got, err := keyUnwrap(kek, want); err != nil || !bytes.Equal(got, key) {
-		t.Errorf("unwrapped: %x, %v", got, err)
-	}
 }

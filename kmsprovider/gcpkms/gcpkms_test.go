@@ -20,15 +20,21 @@ import (
 
 	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/kmsprovider/gcpkms"
+	"github.com/structseal/structseal/kmsprovider/gcpkms/fakegcp"
 	"github.com/structseal/structseal/kmsprovider/kmstest"
 )
 
-// serve puts a proxy in front of the fake: gRPC is HTTP/2.
-func serve(t *testing.T, fake *fakeKMS) *kmstest.Proxy {
+const (
+	ring   = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/"
+	keyOne = ring + "one"
+	keyTwo = ring + "two"
+)
+
+// serve puts a proxy in front of a fake: gRPC is HTTP/2.
+func serve(t *testing.T) (*fakegcp.KMS, *kmstest.Proxy) {
 	t.Helper()
-	server := grpc.NewServer()
-	kmspb.RegisterKeyManagementServiceServer(server, fake)
-	return kmstest.NewProxy(t, server)
+	fake := fakegcp.New(keyOne, keyTwo)
+	return fake, kmstest.NewProxy(t, fake.Server())
 }
 
 // open returns a provider on the fake, with a client of its own.
@@ -58,20 +64,9 @@ func isServiceError(err error) bool {
 }
 
 func TestProvider(t *testing.T) {
-	fake := newFakeKMS()
-	proxy := serve(t, fake)
-	opts := []kmstest.Option{
-		proxy.Faults(), kmstest.ServiceError(isServiceError),
-		kmstest.Lacks("answers of Decrypt name no key; TestWrongAnswers has those of Encrypt", kmstest.WrongKeyID),
-	}
-	for m := range documented {
-		opts = append(opts, fake.fault(m))
-	}
-	for _, m := range []kmstest.Mode{
-		kmstest.WrongChecksum, kmstest.OtherBytes, kmstest.ZeroBytes, kmstest.Length0, kmstest.Length16, kmstest.Length31, kmstest.Length33,
-	} {
-		opts = append(opts, fake.fault(m))
-	}
+	fake, proxy := serve(t)
+	opts := append(fake.Faults(), proxy.Faults(), kmstest.ServiceError(isServiceError),
+		kmstest.Lacks("answers of Decrypt name no key; TestWrongAnswers has those of Encrypt", kmstest.WrongKeyID))
 	kmstest.Run(t,
 		func(t *testing.T) kmsprovider.Provider { return open(t, proxy, keyOne) },
 		func(t *testing.T) kmsprovider.Provider { return open(t, proxy, keyTwo) },
@@ -106,8 +101,8 @@ func TestRealAccount(t *testing.T) {
 
 // Every checksum of an answer counts, also one that isn't there.
 func TestWrongAnswers(t *testing.T) {
-	fake := newFakeKMS()
-	p := open(t, serve(t, fake), keyOne)
+	fake, proxy := serve(t)
+	p := open(t, proxy, keyOne)
 	kc := kmsprovider.Context{"structseal-ring": "app"}
 	for what, c := range map[string]struct {
 		change func(*kmspb.EncryptRequest, *kmspb.EncryptResponse)
@@ -116,7 +111,7 @@ func TestWrongAnswers(t *testing.T) {
 		"no checksum":        {func(_ *kmspb.EncryptRequest, out *kmspb.EncryptResponse) { out.CiphertextCrc32C = nil }, kmsprovider.ErrUnavailable},
 		"damaged ciphertext": {func(_ *kmspb.EncryptRequest, out *kmspb.EncryptResponse) { out.Ciphertext[3] ^= 1 }, kmsprovider.ErrUnavailable},
 		"no ciphertext": {func(_ *kmspb.EncryptRequest, out *kmspb.EncryptResponse) {
-			out.Ciphertext, out.CiphertextCrc32C = nil, crc(nil)
+			out.Ciphertext, out.CiphertextCrc32C = nil, fakegcp.Checksum(nil)
 		}, kmsprovider.ErrUnavailable},
 		"plaintext not verified": {func(_ *kmspb.EncryptRequest, out *kmspb.EncryptResponse) { out.VerifiedPlaintextCrc32C = false }, kmsprovider.ErrUnavailable},
 		"context not verified": {func(_ *kmspb.EncryptRequest, out *kmspb.EncryptResponse) {
@@ -126,12 +121,12 @@ func TestWrongAnswers(t *testing.T) {
 		"a key whose name is longer": {func(_ *kmspb.EncryptRequest, out *kmspb.EncryptResponse) { out.Name = keyOne + "2/cryptoKeyVersions/1" }, kmsprovider.ErrWrongAnswer},
 		"no key":                     {func(_ *kmspb.EncryptRequest, out *kmspb.EncryptResponse) { out.Name = "" }, kmsprovider.ErrWrongAnswer},
 	} {
-		fake.onEncrypt = c.change
+		fake.OnEncrypt = c.change
 		if out, err := p.Wrap(t.Context(), []byte("a key"), kc); !errors.Is(err, c.want) || out != nil {
 			t.Errorf("Encrypt, %s: %v, want %q", what, err, c.want)
 		}
 	}
-	fake.onEncrypt = nil
+	fake.OnEncrypt = nil
 	wrapped, err := p.Wrap(t.Context(), []byte("a key"), kc)
 	if err != nil {
 		t.Fatal(err)
@@ -142,10 +137,10 @@ func TestWrongAnswers(t *testing.T) {
 		// gRPC calls this ResourceExhausted, as a quota.
 		"2 MiB": func(_ *kmspb.DecryptRequest, out *kmspb.DecryptResponse) {
 			out.Plaintext = make([]byte, 2<<20)
-			out.PlaintextCrc32C = crc(out.Plaintext)
+			out.PlaintextCrc32C = fakegcp.Checksum(out.Plaintext)
 		},
 	} {
-		fake.onDecrypt = change
+		fake.OnDecrypt = change
 		if out, err := p.Unwrap(t.Context(), wrapped, kc); !errors.Is(err, kmsprovider.ErrUnavailable) || errors.Is(err, kmsprovider.ErrThrottled) || out != nil {
 			t.Errorf("Decrypt, %s: %v, want %q", what, err, kmsprovider.ErrUnavailable)
 		}
@@ -154,19 +149,19 @@ func TestWrongAnswers(t *testing.T) {
 
 // Every request carries the checksums of all that it has.
 func TestRequests(t *testing.T) {
-	fake := newFakeKMS()
+	fake, proxy := serve(t)
 	kc := kmsprovider.Context{"structseal-ring": "app"}
-	fake.onEncrypt = func(in *kmspb.EncryptRequest, _ *kmspb.EncryptResponse) {
+	fake.OnEncrypt = func(in *kmspb.EncryptRequest, _ *kmspb.EncryptResponse) {
 		if in.Name != keyOne || in.PlaintextCrc32C == nil || in.AdditionalAuthenticatedDataCrc32C == nil || string(in.AdditionalAuthenticatedData) != string(kc.AAD()) {
 			t.Errorf("Encrypt of %v", in)
 		}
 	}
-	fake.onDecrypt = func(in *kmspb.DecryptRequest, _ *kmspb.DecryptResponse) {
+	fake.OnDecrypt = func(in *kmspb.DecryptRequest, _ *kmspb.DecryptResponse) {
 		if in.Name != keyOne || in.CiphertextCrc32C == nil || in.AdditionalAuthenticatedDataCrc32C == nil || string(in.AdditionalAuthenticatedData) != string(kc.AAD()) {
 			t.Errorf("Decrypt of %v", in)
 		}
 	}
-	p := open(t, serve(t, fake), keyOne)
+	p := open(t, proxy, keyOne)
 	wrapped, err := p.Wrap(t.Context(), []byte("a key"), kc)
 	if err != nil {
 		t.Fatal(err)
@@ -174,19 +169,19 @@ func TestRequests(t *testing.T) {
 	if _, err := p.Unwrap(t.Context(), wrapped, kc); err != nil {
 		t.Fatal(err)
 	}
-	if fake.seen() != 2 {
-		t.Errorf("%d calls, want 2", fake.seen())
+	if fake.Calls() != 2 {
+		t.Errorf("%d calls, want 2", fake.Calls())
 	}
 	// The client library would repeat this one until the context ends.
-	fake.set("", status.Error(codes.Unavailable, "The service is currently unavailable."))
-	if _, err := p.Unwrap(t.Context(), wrapped, kc); !errors.Is(err, kmsprovider.ErrUnavailable) || fake.seen() != 1 {
-		t.Errorf("%v after %d attempts, want one", err, fake.seen())
+	fake.Fail(status.Error(codes.Unavailable, "The service is currently unavailable."))
+	if _, err := p.Unwrap(t.Context(), wrapped, kc); !errors.Is(err, kmsprovider.ErrUnavailable) || fake.Calls() != 1 {
+		t.Errorf("%v after %d attempts, want one", err, fake.Calls())
 	}
 }
 
 func TestErrors(t *testing.T) {
-	fake := newFakeKMS()
-	p := open(t, serve(t, fake), keyOne)
+	fake, proxy := serve(t)
+	p := open(t, proxy, keyOne)
 	wrapped, err := p.Wrap(t.Context(), []byte("a key"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +201,7 @@ func TestErrors(t *testing.T) {
 		{codes.Unimplemented, "a proxy's 404", kmsprovider.ErrUnavailable},
 		{codes.OutOfRange, "", nil},
 	} {
-		fake.set("", status.Error(c.code, c.message))
+		fake.Fail(status.Error(c.code, c.message))
 		_, err := p.Unwrap(t.Context(), wrapped, nil)
 		switch {
 		case err == nil:
@@ -217,7 +212,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%v: Retryable(%v) = %v", c.code, err, kmsprovider.Retryable(err))
 		}
 	}
-	fake.set("", nil)
+	fake.Set("")
 	if _, err := p.Wrap(t.Context(), make([]byte, 65<<10), nil); err == nil || kmsprovider.Retryable(err) || errors.Is(err, kmsprovider.ErrRejected) {
 		t.Errorf("Wrap of 65 KiB: %v", err)
 	}

@@ -10,12 +10,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ovh/kmip-go"
+	"github.com/ovh/kmip-go/kmipclient"
 
 	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/kmsprovider/kmipkms"
@@ -50,13 +50,12 @@ func (s *site) provider(key string) func(*testing.T) kmsprovider.Provider {
 
 // TestConformancePyKMIP runs it on a server of another hand.
 func TestConformancePyKMIP(t *testing.T) {
-	p := startPyKMIP(t)
+	server, p := newPyKMIP(t)
 	if os.Getenv("STRUCTSEAL_LONG") != "1" && !testing.Short() { // it takes 10 ms for a call
 		flag.Set("test.short", "true")
 		defer flag.Set("test.short", "false")
 	}
-	one := p.makeKey(t, kmip.CryptographicUsageEncrypt|kmip.CryptographicUsageDecrypt, true)
-	two := p.makeKey(t, kmip.CryptographicUsageEncrypt|kmip.CryptographicUsageDecrypt, true)
+	one, two := server.MakeKey(t), server.MakeKey(t)
 	opts := append(p.proxy.faults(),
 		kmstest.ServiceError(serviceError),
 		kmstest.Lacks("KMIP 1.4 has no throttling", kmstest.Throttled),
@@ -114,43 +113,48 @@ func fails(t testing.TB, p *kmipkms.Provider, wrapped []byte, want error) {
 
 // What a real server says of keys that it won't use.
 func TestPyKMIPSays(t *testing.T) {
-	p := startPyKMIP(t)
-	both := kmip.CryptographicUsageEncrypt | kmip.CryptographicUsageDecrypt
-	id := p.makeKey(t, both, true)
+	server, p := newPyKMIP(t)
+	id := server.MakeKey(t)
 	kms := p.open(t, id)
 	wrapped := wrap(t, kms)
 
-	fails(t, p.open(t, p.makeKey(t, both, false)), wrapped, kmsprovider.ErrDisabled)
-	fails(t, p.open(t, p.makeKey(t, kmip.CryptographicUsageWrapKey, true)), wrapped, kmsprovider.ErrDenied)
+	var inactive, wraps string
+	server.Admin(t, func(c *kmipclient.Client) error {
+		one, err := c.Create().AES(256, kmip.CryptographicUsageEncrypt|kmip.CryptographicUsageDecrypt).Exec()
+		if err != nil {
+			return err
+		}
+		two, err := c.Create().AES(256, kmip.CryptographicUsageWrapKey).Exec()
+		if err != nil {
+			return err
+		}
+		inactive, wraps = one.UniqueIdentifier, two.UniqueIdentifier
+		_, err = c.Activate(wraps).Exec()
+		return err
+	})
+	fails(t, p.open(t, inactive), wrapped, kmsprovider.ErrDisabled)
+	fails(t, p.open(t, wraps), wrapped, kmsprovider.ErrDenied)
 	fails(t, p.open(t, "4711"), wrapped, kmsprovider.ErrNotFound)
 
-	o := p.options(id)
-	o.Addr = *p.proxy.backend.Load()
+	o := kmipkms.Options{Addr: server.Addr(), KeyID: id, TLS: server.TLS()}
 	unwraps(t, open(t, o), wrapped)
-	o.TLS.Certificates = []tls.Certificate{p.ca.issue(t, "mallory", x509.ExtKeyUsageClientAuth)}
+	o.TLS.Certificates = []tls.Certificate{p.ca.Issue(t, "mallory", x509.ExtKeyUsageClientAuth)}
 	fails(t, open(t, o), wrapped, kmsprovider.ErrDenied)
-	o.TLS.Certificates = []tls.Certificate{newAuthority(t).issue(t, "app", x509.ExtKeyUsageClientAuth)}
+	o.TLS.Certificates = []tls.Certificate{kmstest.NewAuthority(t).Issue(t, "app", x509.ExtKeyUsageClientAuth)}
 	fails(t, open(t, o), wrapped, kmsprovider.ErrDenied)
 
 	// An outage, and the same keys on another port.
-	p.stop()
+	server.Stop()
 	fails(t, kms, wrapped, kmsprovider.ErrUnavailable)
-	program, err := exec.LookPath("pykmip-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := p.start(t, program)
+	server.Restart(t)
+	addr := server.Addr()
 	p.proxy.backend.Store(&addr)
 	p.proxy.disconnect()
 	unwraps(t, kms, wrapped)
 
-	if _, err := p.admin.Revoke(id).WithRevocationReasonCode(kmip.RevocationReasonCodeCessationOfOperation).Exec(); err != nil {
-		t.Fatal(err)
-	}
+	server.RevokeKey(t, id)
 	fails(t, kms, wrapped, kmsprovider.ErrDisabled)
-	if _, err := p.admin.Destroy(id).Exec(); err != nil {
-		t.Fatal(err)
-	}
+	server.DestroyKey(t, id)
 	fails(t, kms, wrapped, kmsprovider.ErrNotFound)
 }
 

@@ -2,18 +2,11 @@ package kmipkms_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,83 +15,10 @@ import (
 	"github.com/structseal/structseal/kmsprovider/kmstest"
 )
 
-// authority issues certificates of TLS.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t testing.TB) *authority {
-	a := &authority{}
-	a.cert, a.key = a.certify(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	})
-	return a
-}
-
-func (a *authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
-
-// issue makes a certificate for a server with this address or a client of this name.
-func (a *authority) issue(t testing.TB, name string, usage x509.ExtKeyUsage) tls.Certificate {
-	t.Helper()
-	c := &x509.Certificate{Subject: pkix.Name{CommonName: name}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage}}
-	if ip := net.ParseIP(name); ip != nil {
-		c.IPAddresses = []net.IP{ip}
-	} else {
-		c.DNSNames = []string{name}
-	}
-	cert, key := a.certify(t, c)
-	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
-}
-
-func (a *authority) certify(t testing.TB, c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.SerialNumber = big.NewInt(time.Now().UnixNano())
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, key
-}
-
-// write writes a certificate and its key as files.
-func write(t testing.TB, c tls.Certificate, certPath, keyPath string) {
-	t.Helper()
-	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, block := range map[string]*pem.Block{
-		certPath: {Type: "CERTIFICATE", Bytes: c.Certificate[0]},
-		keyPath:  {Type: "PRIVATE KEY", Bytes: key},
-	} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // A proxy stands before a server: TLS on both sides, whole messages between them.
 type proxy struct {
 	addr    string
-	ca      *authority
+	ca      *kmstest.Authority
 	mode    atomic.Pointer[kmstest.Mode]
 	backend atomic.Pointer[string]
 	client  tls.Certificate // whom the server sees
@@ -114,16 +34,16 @@ type proxy struct {
 	wg    sync.WaitGroup
 }
 
-func newProxy(t testing.TB, ca *authority, backend string, client tls.Certificate) *proxy {
+func newProxy(t testing.TB, ca *kmstest.Authority, backend string, client tls.Certificate) *proxy {
 	t.Helper()
 	p := &proxy{ca: ca, client: client, conns: make(map[net.Conn]bool)}
 	p.backend.Store(&backend)
-	p.good = ca.issue(t, "127.0.0.1", x509.ExtKeyUsageServerAuth)
-	unknown := newAuthority(t).issue(t, "127.0.0.1", x509.ExtKeyUsageServerAuth)
-	other := ca.issue(t, "kms.example.org", x509.ExtKeyUsageServerAuth)
+	p.good = ca.Issue(t, "127.0.0.1", x509.ExtKeyUsageServerAuth)
+	unknown := kmstest.NewAuthority(t).Issue(t, "127.0.0.1", x509.ExtKeyUsageServerAuth)
+	other := ca.Issue(t, "kms.example.org", x509.ExtKeyUsageServerAuth)
 	p.certs = map[kmstest.Mode]*tls.Certificate{kmstest.BadCertificate: &unknown, kmstest.WrongHost: &other}
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool(),
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if c := p.certs[p.now()]; c != nil {
 				return c, nil
@@ -225,7 +145,7 @@ func (p *proxy) serve(c net.Conn) {
 	if err != nil {
 		return
 	}
-	server, err := tls.Dial("tcp", *p.backend.Load(), &tls.Config{RootCAs: p.ca.pool(), Certificates: []tls.Certificate{p.client}})
+	server, err := tls.Dial("tcp", *p.backend.Load(), &tls.Config{RootCAs: p.ca.Pool(), Certificates: []tls.Certificate{p.client}})
 	if err != nil {
 		return
 	}

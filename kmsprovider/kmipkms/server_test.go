@@ -9,27 +9,18 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/ovh/kmip-go"
-	"github.com/ovh/kmip-go/kmipclient"
 	"github.com/ovh/kmip-go/kmipserver"
 	"github.com/ovh/kmip-go/payloads"
 
 	"github.com/structseal/structseal/kmsprovider/kmipkms"
+	"github.com/structseal/structseal/kmsprovider/kmipkms/pykmip"
 	"github.com/structseal/structseal/kmsprovider/kmstest"
 )
 
@@ -175,13 +166,13 @@ func (f *fake) attributes(_ context.Context, p *payloads.GetAttributesRequestPay
 
 // site is a server with two keys, and a proxy before it.
 type site struct {
-	ca     *authority
+	ca     *kmstest.Authority
 	proxy  *proxy
 	client tls.Certificate
 }
 
 func (s *site) options(key string) kmipkms.Options {
-	return kmipkms.Options{Addr: s.proxy.addr, KeyID: key, TLS: &tls.Config{RootCAs: s.ca.pool(), Certificates: []tls.Certificate{s.client}}}
+	return kmipkms.Options{Addr: s.proxy.addr, KeyID: key, TLS: &tls.Config{RootCAs: s.ca.Pool(), Certificates: []tls.Certificate{s.client}}}
 }
 
 func (s *site) open(t testing.TB, key string) *kmipkms.Provider { return open(t, s.options(key)) }
@@ -198,7 +189,7 @@ func open(t testing.TB, o kmipkms.Options) *kmipkms.Provider {
 
 func newFake(t testing.TB) (*fake, *site) {
 	t.Helper()
-	f, s := &fake{keys: make(map[string]cipher.Block)}, &site{ca: newAuthority(t)}
+	f, s := &fake{keys: make(map[string]cipher.Block)}, &site{ca: kmstest.NewAuthority(t)}
 	for _, name := range []string{"one", "two"} {
 		key := make([]byte, 32)
 		rand.Read(key)
@@ -209,15 +200,15 @@ func newFake(t testing.TB) (*fake, *site) {
 	routes.Route(kmip.OperationDecrypt, kmipserver.HandleFunc(f.decrypt))
 	routes.Route(kmip.OperationGetAttributes, kmipserver.HandleFunc(f.attributes))
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{s.ca.issue(t, "127.0.0.1", x509.ExtKeyUsageServerAuth)},
-		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: s.ca.pool(),
+		Certificates: []tls.Certificate{s.ca.Issue(t, "127.0.0.1", x509.ExtKeyUsageServerAuth)},
+		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: s.ca.Pool(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := kmipserver.NewServer(listener, f.handler(routes))
 	go server.Serve()
-	s.client = s.ca.issue(t, "app", x509.ExtKeyUsageClientAuth)
+	s.client = s.ca.Issue(t, "app", x509.ExtKeyUsageClientAuth)
 	t.Cleanup(func() { server.Shutdown() })
 	s.proxy = newProxy(t, s.ca, listener.Addr().String(), s.client)
 	return f, s
@@ -246,120 +237,11 @@ func (f flawed) HandleRequest(ctx context.Context, req *kmip.RequestMessage) *km
 	return out
 }
 
-// pykmip is a PyKMIP server, which has the real engine of another hand.
-type pykmip struct {
-	*site
-	dir   string
-	admin *kmipclient.Client
-	stop  func()
-}
-
-var errMissing = errors.New("not installed")
-
-func startPyKMIP(t testing.TB) *pykmip {
+// newPyKMIP is a PyKMIP server behind a proxy.
+func newPyKMIP(t testing.TB) (*pykmip.Server, *site) {
 	t.Helper()
-	program, err := exec.LookPath("pykmip-server")
-	if err == nil {
-		// The package is of the system's Python, whatever else comes first on PATH.
-		err = exec.Command("/usr/bin/python3", "-c", "import kmip").Run()
-	}
-	if err != nil {
-		err = fmt.Errorf("pykmip-server: %w (%w)", errMissing, err)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	p := &pykmip{site: &site{ca: newAuthority(t)}, dir: t.TempDir()}
-	write(t, p.ca.issue(t, "127.0.0.1", x509.ExtKeyUsageServerAuth), p.dir+"/server.pem", p.dir+"/server.key")
-	write(t, tls.Certificate{Certificate: [][]byte{p.ca.cert.Raw}, PrivateKey: p.ca.key}, p.dir+"/ca.pem", p.dir+"/ca.key")
-	if err := os.Mkdir(p.dir+"/policy", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	p.client = p.ca.issue(t, "app", x509.ExtKeyUsageClientAuth)
-	addr := p.start(t, program)
-	p.proxy = newProxy(t, p.ca, addr, p.client)
-	p.admin, err = kmipclient.Dial(p.proxy.addr, kmipclient.WithTlsConfig(p.options("").TLS))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.admin.Close() })
-	return p
-}
-
-// start starts the server on a free port, and waits until it answers.
-func (p *pykmip) start(t testing.TB, program string) string {
-	t.Helper()
-	log, err := os.Create(filepath.Join(p.dir, "out.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	for range 5 { // another process may take the port between
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := free.Addr().String()
-		free.Close()
-		conf := strings.ReplaceAll("[server]\nhostname=127.0.0.1\nport="+addr[strings.LastIndex(addr, ":")+1:]+
-			"\ncertificate_path=DIR/server.pem\nkey_path=DIR/server.key\nca_path=DIR/ca.pem\nauth_suite=TLS1.2\n"+
-			"policy_path=DIR/policy\nenable_tls_client_auth=True\nlogging_level=WARNING\ndatabase_path=DIR/keys.db\n", "DIR", p.dir)
-		if err := os.WriteFile(p.dir+"/server.conf", []byte(conf), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command("/usr/bin/python3", program, "-f", p.dir+"/server.conf", "-l", p.dir+"/server.log")
-		cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, log, log
-		// It has a child process: both end with the group, or by itself when this process dies.
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() { cmd.Wait(); close(ended) }()
-		p.stop = sync.OnceFunc(func() {
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			<-ended
-		})
-		t.Cleanup(p.stop)
-		if p.answers(addr, ended) {
-			return addr
-		}
-		p.stop()
-	}
-	text, _ := os.ReadFile(log.Name())
-	t.Fatalf("pykmip-server does not start:\n%s", text)
-	return ""
-}
-
-func (p *pykmip) answers(addr string, ended chan struct{}) bool {
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for range 3000 {
-		if c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: p.ca.pool(), Certificates: []tls.Certificate{p.client}}); err == nil {
-			c.Close()
-			return true
-		}
-		select {
-		case <-poll.C:
-		case <-ended:
-			return false
-		}
-	}
-	return false
-}
-
-// makeKey makes an active key.
-func (p *pykmip) makeKey(t testing.TB, usage kmip.CryptographicUsageMask, active bool) string {
-	t.Helper()
-	made, err := p.admin.Create().AES(256, usage).Exec()
-	if err == nil && active {
-		_, err = p.admin.Activate(made.UniqueIdentifier).Exec()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made.UniqueIdentifier
+	p := pykmip.Start(t)
+	return p, &site{ca: p.Authority, client: p.Client, proxy: newProxy(t, p.Authority, p.Addr(), p.Client)}
 }
 
 func TestMain(m *testing.M) {

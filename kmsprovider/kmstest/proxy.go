@@ -2,15 +2,10 @@ package kmstest
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -27,13 +22,14 @@ import (
 type Proxy struct {
 	// URL is https://127.0.0.1: and a port.
 	URL string
+	// Authority is whom its clients trust.
+	Authority *Authority
 
 	backend     http.Handler
 	server      *httptest.Server
-	roots       *x509.CertPool
-	good        *tls.Certificate
-	otherHost   *tls.Certificate
-	unknown     *tls.Certificate
+	good        tls.Certificate
+	otherHost   tls.Certificate
+	unknown     tls.Certificate
 	mode        atomic.Pointer[Mode]
 	certificate atomic.Pointer[tls.Certificate]
 	transports  []*http.Transport
@@ -45,16 +41,13 @@ type Proxy struct {
 }
 
 // NewProxy starts a proxy in front of backend. It is closed when the test ends.
-func NewProxy(t *testing.T, backend http.Handler) *Proxy {
+func NewProxy(t testing.TB, backend http.Handler) *Proxy {
 	t.Helper()
-	p := &Proxy{backend: backend}
-	trusted := newAuthority(t)
-	p.roots = x509.NewCertPool()
-	p.roots.AddCert(trusted.cert)
-	p.good = trusted.issue(t, "127.0.0.1")
-	p.otherHost = trusted.issue(t, "kms.example.org")
-	p.unknown = newAuthority(t).issue(t, "127.0.0.1")
-	p.certificate.Store(p.good)
+	p := &Proxy{backend: backend, Authority: NewAuthority(t)}
+	p.good = p.Authority.Issue(t, "127.0.0.1", x509.ExtKeyUsageServerAuth)
+	p.otherHost = p.Authority.Issue(t, "kms.example.org", x509.ExtKeyUsageServerAuth)
+	p.unknown = NewAuthority(t).Issue(t, "127.0.0.1", x509.ExtKeyUsageServerAuth)
+	p.certificate.Store(&p.good)
 
 	p.server = httptest.NewUnstartedServer(p)
 	p.server.EnableHTTP2 = true
@@ -84,7 +77,7 @@ func NewProxy(t *testing.T, backend http.Handler) *Proxy {
 }
 
 // TLS returns the configuration of a client that trusts the proxy.
-func (p *Proxy) TLS() *tls.Config { return &tls.Config{RootCAs: p.roots} }
+func (p *Proxy) TLS() *tls.Config { return &tls.Config{RootCAs: p.Authority.Pool()} }
 
 // Client returns an HTTP client that trusts the proxy, with connections of its own.
 // It is not safe for concurrent use with Fault's functions.
@@ -110,29 +103,33 @@ func (p *Proxy) Faults() Option {
 	return func(c *config) {
 		c.proxy = p
 		for _, m := range []Mode{HungUp, BadGateway, Blocked, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate, WrongHost, Silent, SlowAnswer} {
-			c.faults[m] = func(t *testing.T) func() { return p.enter(t, m) }
+			c.faults[m] = func(t *testing.T) func() {
+				p.sent.Store(0)
+				p.Set(m)
+				return func() {
+					if n := p.sent.Load(); n > maxSent {
+						t.Errorf("the provider has read at least %d MiB of an answer that doesn't end", n>>20)
+					}
+					p.Set("")
+				}
+			}
 		}
 	}
 }
 
-func (p *Proxy) enter(t *testing.T, m Mode) (undo func()) {
-	p.sent.Store(0)
+// Set puts the proxy into one of the modes of Faults and ends all connections; any
+// other mode, and none, makes it hand on every call. It is safe for concurrent use.
+func (p *Proxy) Set(m Mode) {
 	p.mode.Store(&m)
 	switch m {
 	case BadCertificate:
-		p.certificate.Store(p.unknown)
+		p.certificate.Store(&p.unknown)
 	case WrongHost:
-		p.certificate.Store(p.otherHost)
+		p.certificate.Store(&p.otherHost)
+	default:
+		p.certificate.Store(&p.good)
 	}
 	p.disconnect()
-	return func() {
-		if n := p.sent.Load(); n > maxSent {
-			t.Errorf("the provider has read at least %d MiB of an answer that doesn't end", n>>20)
-		}
-		p.mode.Store(nil)
-		p.certificate.Store(p.good)
-		p.disconnect()
-	}
 }
 
 // disconnect makes all clients connect again.
@@ -240,56 +237,4 @@ func drip(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-}
-
-// An authority issues certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{}
-	a.cert, a.key = certify(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: "kmstest authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, nil)
-	return a
-}
-
-func (a *authority) issue(t *testing.T, host string) *tls.Certificate {
-	t.Helper()
-	c := &x509.Certificate{
-		Subject: pkix.Name{CommonName: host}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		c.IPAddresses = []net.IP{ip}
-	} else {
-		c.DNSNames = []string{host}
-	}
-	cert, key := certify(t, c, a)
-	return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
-}
-
-func certify(t *testing.T, c *x509.Certificate, by *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.SerialNumber = big.NewInt(time.Now().UnixNano())
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	if by == nil {
-		by = &authority{c, key}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, by.cert, key.Public(), by.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, key
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/structseal/structseal/kmsprovider/tinkkms"
 )
 
-const (
-	version, ivSize, tagSize = 1, 12, 16
-	maxWrap, maxIdle         = 64 << 10, 8 // bytes, far above any key; sessions kept for further calls
-)
+// A wrap: the version, the IV, and what AES-GCM gives with its tag, in all far less than maxWrap.
+const version, ivSize, tagSize, maxWrap = 1, 12, 16, 64 << 10
+
+const maxIdle = 8 // sessions kept for further calls
 
 // A Provider wraps keys with an AES key of a token. It is safe for concurrent use.
 // Its ID is the key's URI (RFC 7512): "pkcs11:token=app;object=kek;type=secret-key".
@@ -208,13 +208,12 @@ func (t *token) find(s session) (pkcs11.ObjectHandle, error) {
 		return 0, err
 	}
 	keys, _, err := t.lib.FindObjects(s.handle, 2)
-	if err = errors.Join(err, t.lib.FindObjectsFinal(s.handle)); err == nil && len(keys) != 1 {
+	if err = errors.Join(err, t.lib.FindObjectsFinal(s.handle)); err == nil && len(keys) == 1 {
+		return keys[0], nil
+	} else if err == nil {
 		err = fmt.Errorf("%d AES keys that can't leave the token have this label, want 1: %w", len(keys), pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
 	}
-	if err != nil {
-		return 0, err
-	}
-	return keys[0], nil
+	return 0, err
 }
 
 // encrypt makes a wrap. A token that makes its own IVs writes them over ours, or
@@ -222,11 +221,10 @@ func (t *token) find(s session) (pkcs11.ObjectHandle, error) {
 func (t *token) encrypt(s session, secret, aad []byte) ([]byte, error) {
 	iv := make([]byte, ivSize)
 	rand.Read(iv)
-	wrapped, err := t.encryptWith(s, iv, secret, aad)
-	if classify(err) == ErrUnfit {
-		return t.encryptWith(s, make([]byte, ivSize), secret, aad)
+	if wrapped, err := t.encryptWith(s, iv, secret, aad); classify(err) != ErrUnfit {
+		return wrapped, err
 	}
-	return wrapped, err
+	return t.encryptWith(s, make([]byte, ivSize), secret, aad)
 }
 
 func (t *token) encryptWith(s session, iv, secret, aad []byte) ([]byte, error) {

@@ -17,46 +17,30 @@ import (
 	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/kmsprovider/kmstest"
 	"github.com/structseal/structseal/kmsprovider/pkcs11kms"
+	"github.com/structseal/structseal/kmsprovider/pkcs11kms/softhsm"
 )
 
 // TestConformance runs the suite on SoftHSM.
 func TestConformance(t *testing.T) {
 	s := start(t)
-	s.makeKey(t, "one")
-	s.makeKey(t, "two")
+	s.MakeKey(t, "one")
+	s.MakeKey(t, "two")
 	open := func(label string) func(*testing.T) kmsprovider.Provider {
 		return func(t *testing.T) kmsprovider.Provider { return s.open(t, label) }
 	}
-	fault := func(m kmstest.Mode, how, what uint32) kmstest.Option {
-		return kmstest.Fault(m, func(*testing.T) func() {
-			s.set(how, what)
-			return func() { s.set(sound, 0) }
-		})
-	}
-	kmstest.Run(t, open("one"), open("two"),
+	kmstest.Run(t, open("one"), open("two"), append(s.Faults(),
 		// The real thing: a key without permissions, and one that is hidden.
 		kmstest.Fault(kmstest.Disabled, func(t *testing.T) func() {
-			s.allow(t, "one", false)
-			return func() { s.allow(t, "one", true) }
+			s.Allow(t, "one", false)
+			return func() { s.Allow(t, "one", true) }
 		}),
 		kmstest.Fault(kmstest.NotFound, func(t *testing.T) func() {
-			s.rename(t, "one", "gone")
-			if err := s.logOut(); err != nil {
+			s.Rename(t, "one", "gone")
+			if err := s.LogOut(); err != nil {
 				t.Fatal(err)
 			}
-			return func() { s.rename(t, "gone", "one") }
+			return func() { s.Rename(t, "gone", "one") }
 		}),
-		fault(kmstest.Denied, refuse, pkcs11.CKR_USER_NOT_LOGGED_IN),
-		fault(kmstest.Unavailable, down, pkcs11.CKR_DEVICE_ERROR),
-		fault(kmstest.Throttled, down, pkcs11.CKR_SESSION_COUNT),
-		fault(kmstest.HungUp, down, pkcs11.CKR_DEVICE_REMOVED),
-		fault(kmstest.Silent, silent, 0),
-		fault(kmstest.OtherBytes, lie, 0),
-		fault(kmstest.ZeroBytes, lie, 1),
-		fault(kmstest.Length0, lie, 2+0),
-		fault(kmstest.Length16, lie, 2+16),
-		fault(kmstest.Length31, lie, 2+31),
-		fault(kmstest.Length33, lie, 2+33),
 		kmstest.Lacks("PKCS#11 knows no scheduled deletion", kmstest.PendingDeletion),
 		kmstest.Lacks("there is no network between", kmstest.BadGateway, kmstest.Blocked, kmstest.HTMLAnswer, kmstest.TruncatedAnswer,
 			kmstest.HugeAnswer, kmstest.BadCertificate, kmstest.WrongHost, kmstest.SlowAnswer),
@@ -65,24 +49,8 @@ func TestConformance(t *testing.T) {
 			var code pkcs11.Error
 			return errors.As(err, &code)
 		}),
-		kmstest.Secrets(userPIN, soPIN),
-	)
-}
-
-func (s *site) allow(t testing.TB, label string, yes bool) {
-	t.Helper()
-	s.eachKey(t, label, func(session pkcs11.SessionHandle, key pkcs11.ObjectHandle) error {
-		return s.lib.SetAttributeValue(session, key, []*pkcs11.Attribute{
-			pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, yes), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, yes),
-		})
-	})
-}
-
-func (s *site) rename(t testing.TB, from, to string) {
-	t.Helper()
-	s.eachKey(t, from, func(session pkcs11.SessionHandle, key pkcs11.ObjectHandle) error {
-		return s.lib.SetAttributeValue(session, key, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, to)})
-	})
+		kmstest.Secrets(softhsm.PIN, softhsm.SOPIN),
+	)...)
 }
 
 var (
@@ -126,19 +94,19 @@ func fails(t testing.TB, p *pkcs11kms.Provider, wrapped []byte, want error, says
 // without this package.
 func TestFormat(t *testing.T) {
 	s := start(t)
-	s.makeKey(t, "format")
+	s.MakeKey(t, "format")
 	p := s.open(t, "format")
 	wrapped := wrap(t, p)
 	if len(wrapped) != 1+12+len(secret)+16 || wrapped[0] != 1 {
 		t.Fatalf("%d bytes, the first one is %d", len(wrapped), wrapped[0])
 	}
-	s.eachKey(t, "format", func(session pkcs11.SessionHandle, key pkcs11.ObjectHandle) error {
+	s.EachKey(t, "format", func(session pkcs11.SessionHandle, key pkcs11.ObjectHandle) error {
 		params := pkcs11.NewGCMParams(wrapped[1:13], kc.AAD(), 128)
 		defer params.Free()
-		if err := s.lib.DecryptInit(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, key); err != nil {
+		if err := s.Lib.DecryptInit(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, key); err != nil {
 			return err
 		}
-		got, err := s.lib.Decrypt(session, wrapped[13:])
+		got, err := s.Lib.Decrypt(session, wrapped[13:])
 		if err == nil && !bytes.Equal(got, secret) {
 			err = errors.New("other bytes")
 		}
@@ -149,31 +117,31 @@ func TestFormat(t *testing.T) {
 // Tokens that make the IV themselves: the wrap holds theirs, and opens anywhere.
 func TestTokenMakesIV(t *testing.T) {
 	s := start(t)
-	s.makeKey(t, "iv")
-	for how, m := range map[string]uint32{"writes over ours": ownIV, "takes zeros only": onlyOwnIV} {
-		s.set(m, 0)
+	s.MakeKey(t, "iv")
+	for how, m := range map[string]softhsm.Flaw{"writes over ours": softhsm.OwnIV, "takes zeros only": softhsm.OnlyOwnIV} {
+		s.Misbehave(m, 0)
 		p := s.open(t, "iv")
 		a, b := wrap(t, p), wrap(t, p)
 		if !bytes.Equal(a[2:13], bytes.Repeat([]byte{0xb5}, 11)) || bytes.Equal(a[1:13], b[1:13]) {
 			t.Errorf("%s: the IVs are %x and %x, not the token's", how, a[1:13], b[1:13])
 		}
 		unwraps(t, p, a)
-		s.set(sound, 0)
+		s.Set("")
 		unwraps(t, s.open(t, "iv"), b)
 	}
 }
 
 func TestUnfitTokens(t *testing.T) {
 	s := start(t)
-	s.makeKey(t, "unfit")
+	s.MakeKey(t, "unfit")
 	good := wrap(t, s.open(t, "unfit"))
-	for how, m := range map[string]uint32{"no IV": noIV, "something behind the tag": appends, "no associated data": noAAD} {
-		s.set(m, 0)
+	for how, m := range map[string]softhsm.Flaw{"no IV": softhsm.NoIV, "something behind the tag": softhsm.Appends, "no associated data": softhsm.NoAAD} {
+		s.Misbehave(m, 0)
 		p := s.open(t, "unfit")
 		if _, err := p.Wrap(t.Context(), secret, kc); !errors.Is(err, pkcs11kms.ErrUnfit) || kmsprovider.Retryable(err) {
 			t.Errorf("%s: error %v", how, err)
 		}
-		s.set(sound, 0)
+		s.Set("")
 		unwraps(t, p, good)
 	}
 }
@@ -181,11 +149,11 @@ func TestUnfitTokens(t *testing.T) {
 // A key that can leave the token is none; neither is one of two.
 func TestKeyMustBeUniqueAndStay(t *testing.T) {
 	s := start(t)
-	s.makeKey(t, "free", pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, true))
-	s.makeKey(t, "open", pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, false))
-	s.makeKey(t, "twice")
-	s.makeKey(t, "twice")
-	s.makeKey(t, "good")
+	s.MakeKey(t, "free", pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, true))
+	s.MakeKey(t, "open", pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, false))
+	s.MakeKey(t, "twice")
+	s.MakeKey(t, "twice")
+	s.MakeKey(t, "good")
 	wrapped := wrap(t, s.open(t, "good"))
 	for label, says := range map[string]string{"free": "0 AES keys that can't leave", "open": "0 AES keys", "none": "0 AES keys", "twice": "2 AES keys"} {
 		fails(t, s.open(t, label), wrapped, kmsprovider.ErrNotFound, says)
@@ -195,41 +163,31 @@ func TestKeyMustBeUniqueAndStay(t *testing.T) {
 // What becomes of a token that is pulled, restarted or logged out by others.
 func TestTokenComesBack(t *testing.T) {
 	s := start(t)
-	s.makeKey(t, "back")
+	s.MakeKey(t, "back")
 	p := s.open(t, "back")
 	wrapped := wrap(t, p)
 	for what, lose := range map[string]func() error{
-		"sessions closed": s.logOut,
-		"finalized":       s.lib.Finalize,
-		"logged out": func() error {
-			slot, err := s.slot("app")
-			if err != nil {
-				return err
-			}
-			session, err := s.lib.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION)
-			if err != nil {
-				return err
-			}
-			return errors.Join(s.lib.Logout(session), s.lib.CloseSession(session))
-		},
+		"sessions closed": s.LogOut,
+		"finalized":       s.Lib.Finalize,
+		"logged out":      func() error { return s.Session(s.Lib.Logout) },
 	} {
-		before := s.get(logins)
+		before := s.Count(softhsm.Logins)
 		if err := lose(); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		unwraps(t, p, wrapped)
-		if s.get(logins) == before {
+		if s.Count(softhsm.Logins) == before {
 			t.Errorf("%s: no login", what)
 		}
 		wrapped = wrap(t, p)
 	}
 	// Away for a while.
-	tokens := s.dir + "/tokens"
-	if err := errors.Join(s.lib.Finalize(), os.Rename(tokens, tokens+".away"), os.Mkdir(tokens, 0o700)); err != nil {
+	tokens := s.Dir
+	if err := errors.Join(s.Lib.Finalize(), os.Rename(tokens, tokens+".away"), os.Mkdir(tokens, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	fails(t, p, wrapped, kmsprovider.ErrUnavailable, "0 tokens have this label")
-	if err := errors.Join(s.lib.Finalize(), os.Remove(tokens), os.Rename(tokens+".away", tokens)); err != nil {
+	if err := errors.Join(s.Lib.Finalize(), os.Remove(tokens), os.Rename(tokens+".away", tokens)); err != nil {
 		t.Fatal(err)
 	}
 	unwraps(t, p, wrapped)
@@ -238,9 +196,9 @@ func TestTokenComesBack(t *testing.T) {
 // A refused PIN is tried once, however many calls ask: tokens lock after a few.
 func TestRefusedPINIsTriedOnce(t *testing.T) {
 	s := start(t)
-	s.makeKey(t, "pin")
+	s.MakeKey(t, "pin")
 	wrapped := wrap(t, s.open(t, "pin"))
-	o := s.options("pin")
+	o := s.Options("pin")
 	current := "wrong-9999-secret"
 	o.PIN = func() (string, error) { return current, nil }
 	p, err := pkcs11kms.New(o)
@@ -248,29 +206,29 @@ func TestRefusedPINIsTriedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close() })
-	if err := s.logOut(); err != nil { // and with them the login
+	if err := s.LogOut(); err != nil { // and with them the login
 		t.Fatal(err)
 	}
-	before := s.get(logins)
+	before := s.Count(softhsm.Logins)
 	for range 5 {
 		fails(t, p, wrapped, kmsprovider.ErrDenied, "")
 	}
-	if n := s.get(logins) - before; n != 1 {
+	if n := s.Count(softhsm.Logins) - before; n != 1 {
 		t.Errorf("%d logins with a wrong PIN, want 1", n)
 	}
-	current = userPIN
+	current = softhsm.PIN
 	unwraps(t, p, wrapped)
 
 	// A PIN that can't be had is no refusal by the token.
-	o.PIN = func() (string, error) { return "", errors.New("vault says " + userPIN) }
+	o.PIN = func() (string, error) { return "", errors.New("vault says " + softhsm.PIN) }
 	if p, err = pkcs11kms.New(o); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.logOut(); err != nil {
+	if err := s.LogOut(); err != nil {
 		t.Fatal(err)
 	}
 	_, err = p.Wrap(t.Context(), secret, kc)
-	if !errors.Is(err, kmsprovider.ErrUnavailable) || !kmsprovider.Retryable(err) || strings.Contains(err.Error(), userPIN) {
+	if !errors.Is(err, kmsprovider.ErrUnavailable) || !kmsprovider.Retryable(err) || strings.Contains(err.Error(), softhsm.PIN) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -279,13 +237,13 @@ func TestRefusedPINIsTriedOnce(t *testing.T) {
 // if the token works; others what PKCS#11 has for it.
 func TestRejectionIsNoOutage(t *testing.T) {
 	s := start(t)
-	s.makeKey(t, "tag")
+	s.MakeKey(t, "tag")
 	p := s.open(t, "tag")
 	wrapped := wrap(t, p)
 	bad := bytes.Clone(wrapped)
 	bad[len(bad)-1] ^= 1
-	for _, m := range []uint32{sound, oddTag} {
-		s.set(m, 0)
+	for _, m := range []softhsm.Flaw{0, softhsm.OddTag} {
+		s.Misbehave(m, 0)
 		_, err := p.Unwrap(t.Context(), bad, kc)
 		var code pkcs11.Error
 		if !errors.Is(err, kmsprovider.ErrRejected) || !errors.As(err, &code) {
@@ -293,20 +251,20 @@ func TestRejectionIsNoOutage(t *testing.T) {
 		}
 	}
 	for _, c := range []uint32{pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_DEVICE_MEMORY, pkcs11.CKR_HOST_MEMORY} {
-		s.set(refuse, c)
+		s.Misbehave(softhsm.Refuse, c)
 		fails(t, p, wrapped, kmsprovider.ErrUnavailable, "")
 	}
-	s.set(sound, 0)
+	s.Set("")
 	unwraps(t, p, wrapped)
 }
 
 // Calls that C does not return from are left, and there is a bound to them.
 func TestBlockedCallsAreBounded(t *testing.T) {
 	s := start(t)
-	s.makeKey(t, "blocked")
+	s.MakeKey(t, "blocked")
 	p := s.open(t, "blocked")
 	wrapped := wrap(t, p)
-	s.set(silent, 0)
+	s.Misbehave(softhsm.Silent, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	const callers = 50
@@ -316,7 +274,7 @@ func TestBlockedCallsAreBounded(t *testing.T) {
 			done <- err
 		}()
 	}
-	for s.get(blocked) < 8 {
+	for s.Count(softhsm.Blocked) < 8 {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
@@ -325,10 +283,10 @@ func TestBlockedCallsAreBounded(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	}
-	if n := s.get(blocked); n > 32 {
+	if n := s.Count(softhsm.Blocked); n > 32 {
 		t.Errorf("%d calls are blocked, want at most 32", n)
 	}
-	s.set(sound, 0)
+	s.Set("")
 	unwraps(t, p, wrapped)
 }
 
@@ -342,13 +300,13 @@ func TestOptions(t *testing.T) {
 		"no key":       func(o *pkcs11kms.Options) { o.Object = "" },
 		"a long label": func(o *pkcs11kms.Options) { o.Object = strings.Repeat("x", 2048) },
 	} {
-		o := s.options("x")
+		o := s.Options("x")
 		change(&o)
 		if _, err := pkcs11kms.New(o); !errors.Is(err, pkcs11kms.ErrOptions) {
 			t.Errorf("%s: error %v", what, err)
 		}
 	}
-	o := s.options(`a b;c="\é`)
+	o := s.Options(`a b;c="\é`)
 	p, err := pkcs11kms.New(o)
 	if err != nil {
 		t.Fatal(err)

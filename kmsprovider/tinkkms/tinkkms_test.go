@@ -141,7 +141,7 @@ func conforms(t *testing.T, open func(t *testing.T, id string, s *service) kmspr
 	s, other := &service{AEAD: one}, &service{AEAD: newAEAD(t)}
 	opts := []kmstest.Option{
 		kmstest.Secrets(key),
-		kmstest.Lacks("Tink's interface has no answers to look at", kmstest.BadGateway, kmstest.HTMLAnswer, kmstest.TruncatedAnswer,
+		kmstest.Lacks("Tink's interface has no answers to look at", kmstest.BadGateway, kmstest.Blocked, kmstest.HTMLAnswer, kmstest.TruncatedAnswer,
 			kmstest.HugeAnswer, kmstest.BadCertificate, kmstest.WrongHost, kmstest.WrongChecksum, kmstest.WrongKeyID, kmstest.SlowAnswer),
 		kmstest.ServiceError(func(err error) bool { return errors.As(err, new(serviceError)) }),
 	}

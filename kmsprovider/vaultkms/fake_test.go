@@ -19,7 +19,7 @@ import (
 )
 
 // fakeTransit answers as Transit does, for its keys "one" and "two", without its
-// weight. Module itest/vault has the same tests on the real one.
+// weight. Module itest/kms has the same tests on the real one.
 type fakeTransit struct {
 	keys map[string]*crypto.Key
 	mode atomic.Pointer[kmstest.Mode]

@@ -1,13 +1,16 @@
-package gcpkms_test
+package fakegcp
 
 import (
 	"context"
 	"hash/crc32"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
 	"cloud.google.com/go/kms/apiv1/kmspb"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
@@ -18,30 +21,52 @@ import (
 	"github.com/structseal/structseal/kmsprovider/localkms"
 )
 
-const (
-	ring   = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/"
-	keyOne = ring + "one"
-	keyTwo = ring + "two"
-)
-
-// fakeKMS is a fake of Google Cloud KMS: Encrypt and Decrypt over gRPC, as the real
-// client calls them, for keys with real cryptography in them. It asks for no
-// credentials. What it answers when something is wrong is what Cloud KMS documents.
-type fakeKMS struct {
+// A KMS is a fake of Cloud KMS with some keys. It is safe for concurrent use.
+type KMS struct {
 	kmspb.UnimplementedKeyManagementServiceServer
-	keys map[string]*localkms.Provider
+
+	// OnEncrypt and OnDecrypt may look at what was asked and change what is answered.
+	// Set them while no call is under way.
+	OnEncrypt func(*kmspb.EncryptRequest, *kmspb.EncryptResponse)
+	OnDecrypt func(*kmspb.DecryptRequest, *kmspb.DecryptResponse)
 
 	mu    sync.Mutex
+	keys  map[string]*localkms.Provider
 	mode  kmstest.Mode
 	error error // answered to every call
 	calls int
-	// change changes what is answered, or what was asked.
-	onEncrypt func(*kmspb.EncryptRequest, *kmspb.EncryptResponse)
-	onDecrypt func(*kmspb.DecryptRequest, *kmspb.DecryptResponse)
 }
 
-func newFakeKMS() *fakeKMS {
-	return &fakeKMS{keys: map[string]*localkms.Provider{keyOne: localkms.NewRandom(), keyTwo: localkms.NewRandom()}}
+// New returns a fake with a key for each resource name
+// (projects/*/locations/*/keyRings/*/cryptoKeys/*).
+func New(names ...string) *KMS {
+	k := &KMS{keys: make(map[string]*localkms.Provider)}
+	for _, name := range names {
+		k.AddKey(name)
+	}
+	return k
+}
+
+// AddKey makes a key, or replaces it by another one.
+func (k *KMS) AddKey(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.keys[name] = localkms.NewRandom()
+}
+
+// DeleteKey makes a key not found, for good. In Cloud KMS that happens to keys whose
+// project is gone: single keys stay, and their versions are destroyed.
+func (k *KMS) DeleteKey(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.keys, name)
+}
+
+// Server returns a server of gRPC, which is a handler of HTTP/2, too.
+func (k *KMS) Server() *grpc.Server {
+	server := grpc.NewServer()
+	kmspb.RegisterKeyManagementServiceServer(server, k)
+	return server
 }
 
 // documented are the errors of Cloud KMS.
@@ -74,50 +99,75 @@ func notEnabled(key, state, violation string) error {
 		&errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{{Type: violation, Subject: version}}})
 }
 
-func (f *fakeKMS) fault(m kmstest.Mode) kmstest.Option {
-	return kmstest.Fault(m, func(*testing.T) func() {
-		f.set(m, nil)
-		return func() { f.set("", nil) }
-	})
+// Set makes every call be answered as in the mode; "" and modes that the fake doesn't
+// know are sound. It also sets Calls to 0.
+func (k *KMS) Set(m kmstest.Mode) { k.set(m, nil) }
+
+// Fail makes every call be answered with this error, until Set is called. It also sets
+// Calls to 0.
+func (k *KMS) Fail(err error) { k.set("", err) }
+
+func (k *KMS) set(m kmstest.Mode, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mode, k.error, k.calls = m, err, 0
 }
 
-func (f *fakeKMS) set(m kmstest.Mode, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.mode, f.error, f.calls = m, err, 0
-}
-
-// state notes a call and returns what it is to be answered with.
-func (f *fakeKMS) state(key, call string) (kmstest.Mode, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.calls++
-	if answer := documented[f.mode]; answer != nil {
-		return f.mode, answer(key, call)
+// Faults are the modes that the fake knows, for [kmstest.Run].
+func (k *KMS) Faults() []kmstest.Option {
+	modes := slices.AppendSeq([]kmstest.Mode{
+		kmstest.WrongChecksum, kmstest.OtherBytes, kmstest.ZeroBytes, kmstest.Length0, kmstest.Length16, kmstest.Length31, kmstest.Length33,
+	}, maps.Keys(documented))
+	var out []kmstest.Option
+	for _, m := range modes {
+		out = append(out, kmstest.Fault(m, func(*testing.T) func() {
+			k.Set(m)
+			return func() { k.Set("") }
+		}))
 	}
-	return f.mode, f.error
+	return out
 }
 
-func (f *fakeKMS) seen() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.calls
+// Calls counts the calls since New, Set or Fail.
+func (k *KMS) Calls() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.calls
 }
 
-func crc(data []byte) *wrapperspb.Int64Value {
+// next notes a call and returns how it is to be answered, and with which key.
+func (k *KMS) next(name, call string) (kmstest.Mode, *localkms.Provider, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls++
+	switch answer, key := documented[k.mode], k.keys[name]; {
+	case answer != nil:
+		return k.mode, nil, answer(name, call)
+	case k.error != nil:
+		return k.mode, nil, k.error
+	case key == nil:
+		return k.mode, nil, documented[kmstest.NotFound](name, call)
+	default:
+		return k.mode, key, nil
+	}
+}
+
+// Checksum is the CRC32C of data, as requests and answers have it.
+func Checksum(data []byte) *wrapperspb.Int64Value {
 	return wrapperspb.Int64(int64(crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))))
 }
 
 // verify is what the service does with the checksums of a request.
 func verify(field string, data []byte, sum *wrapperspb.Int64Value) (verified bool, err error) {
-	if sum != nil && sum.Value != crc(data).Value {
+	if sum != nil && sum.Value != Checksum(data).Value {
 		return false, status.Errorf(codes.InvalidArgument, "The checksum in field %s_crc32c did not match the data in field %s.", field, field)
 	}
 	return sum != nil, nil
 }
 
-func (f *fakeKMS) Encrypt(ctx context.Context, in *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
-	mode, err := f.state(in.Name, "Encrypt")
+// Encrypt is the call of that name. It verifies the checksums that it is given.
+func (k *KMS) Encrypt(ctx context.Context, in *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
+	mode, key, err := k.next(in.Name, "Encrypt")
 	if err != nil {
 		return nil, err
 	}
@@ -132,29 +182,26 @@ func (f *fakeKMS) Encrypt(ctx context.Context, in *kmspb.EncryptRequest) (*kmspb
 	if len(in.Plaintext) > 64<<10 {
 		return nil, status.Error(codes.InvalidArgument, "plaintext is too long")
 	}
-	key := f.keys[in.Name]
-	if key == nil {
-		return nil, documented[kmstest.NotFound](in.Name, "")
-	}
 	sealed, err := key.Wrap(ctx, in.Plaintext, kmsprovider.Context{"aad": string(in.AdditionalAuthenticatedData)})
 	if err != nil {
 		return nil, err
 	}
 	out := &kmspb.EncryptResponse{
-		Name: in.Name + "/cryptoKeyVersions/1", Ciphertext: sealed, CiphertextCrc32C: crc(sealed),
+		Name: in.Name + "/cryptoKeyVersions/1", Ciphertext: sealed, CiphertextCrc32C: Checksum(sealed),
 		VerifiedPlaintextCrc32C: verified, VerifiedAdditionalAuthenticatedDataCrc32C: verifiedAAD,
 	}
 	if mode == kmstest.WrongChecksum {
 		out.CiphertextCrc32C.Value++
 	}
-	if f.onEncrypt != nil {
-		f.onEncrypt(in, out)
+	if k.OnEncrypt != nil {
+		k.OnEncrypt(in, out)
 	}
 	return out, nil
 }
 
-func (f *fakeKMS) Decrypt(ctx context.Context, in *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
-	mode, err := f.state(in.Name, "Decrypt")
+// Decrypt is the call of that name. It verifies the checksums that it is given.
+func (k *KMS) Decrypt(ctx context.Context, in *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
+	mode, key, err := k.next(in.Name, "Decrypt")
 	if err != nil {
 		return nil, err
 	}
@@ -164,21 +211,17 @@ func (f *fakeKMS) Decrypt(ctx context.Context, in *kmspb.DecryptRequest) (*kmspb
 	if _, err := verify("additional_authenticated_data", in.AdditionalAuthenticatedData, in.AdditionalAuthenticatedDataCrc32C); err != nil {
 		return nil, err
 	}
-	key := f.keys[in.Name]
-	if key == nil {
-		return nil, documented[kmstest.NotFound](in.Name, "")
-	}
 	plaintext, err := key.Unwrap(ctx, in.Ciphertext, kmsprovider.Context{"aad": string(in.AdditionalAuthenticatedData)})
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, "Decryption failed: verify that 'name' refers to the correct CryptoKey.")
 	}
 	plaintext = mode.Lie(plaintext)
-	out := &kmspb.DecryptResponse{Plaintext: plaintext, PlaintextCrc32C: crc(plaintext), UsedPrimary: true}
+	out := &kmspb.DecryptResponse{Plaintext: plaintext, PlaintextCrc32C: Checksum(plaintext), UsedPrimary: true}
 	if mode == kmstest.WrongChecksum {
 		out.PlaintextCrc32C.Value++
 	}
-	if f.onDecrypt != nil {
-		f.onDecrypt(in, out)
+	if k.OnDecrypt != nil {
+		k.OnDecrypt(in, out)
 	}
 	return out, nil
 }
