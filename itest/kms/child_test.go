@@ -45,6 +45,7 @@ type errand struct {
 	Pin      string
 	From, To place
 	Renew    bool   // every wrap is made anew on the way
+	Last     bool   // RemoveKEK alone: the others are done
 	Point    string // where to die
 }
 
@@ -82,13 +83,15 @@ func child(text string) error {
 	if e.Renew {
 		target = keyring.RewrapTarget{Renew: true}
 	}
-	wire.enter("add")
-	if err := ring.AddKEK(ctx, to, nil); err != nil {
-		return err
-	}
-	wire.enter("rewrap")
-	if _, err := ring.Rewrap(ctx, target); err != nil {
-		return err
+	if !e.Last {
+		wire.enter("add")
+		if err := ring.AddKEK(ctx, to, nil); err != nil {
+			return err
+		}
+		wire.enter("rewrap")
+		if _, err := ring.Rewrap(ctx, target); err != nil {
+			return err
+		}
 	}
 	wire.enter("remove")
 	if err := ring.RemoveKEK(ctx, from.ID(), nil); err != nil {

@@ -25,7 +25,7 @@ func Example() {
 	defer server.Close()
 	provider, err := awskms.New(kms.New(kms.Options{
 		Region: "eu-west-1", BaseEndpoint: &server.URL,
-		Credentials: credentials.NewStaticCredentialsProvider("anybody", "anything", ""),
+		Credentials: credentials.NewStaticCredentialsProvider("anybody", "any secret that is as long as one of AWS", ""),
 	}), arn, nil)
 	if err != nil {
 		log.Fatal(err)
