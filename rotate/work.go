@@ -1,0 +1,365 @@
+package rotate
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/keyring"
+	"github.com/structseal/structseal/manifest"
+)
+
+// A worker changes rows. It keeps no state of a batch, so that one which is rolled
+// back can be done again.
+type worker struct {
+	kind     Kind
+	source   Source
+	from, to *keyring.Keyring
+	old, new *layout
+	det      bool
+}
+
+// tally is what a batch was found to be.
+type tally struct {
+	current, changed, null, plain, forgotten int // values
+	bad                                      []*RowError
+	badRows                                  int
+}
+
+func (t *tally) add(o tally) {
+	t.current += o.current
+	t.changed += o.changed
+	t.null += o.null
+	t.plain += o.plain
+	t.forgotten += o.forgotten
+	t.badRows += o.badRows
+	t.bad = append(t.bad, o.bad...)
+}
+
+// change sets the New of what is to be written, on all cores.
+func (w *worker) change(ctx context.Context, rows []Row) (tally, error) {
+	if w.old.subject >= 0 {
+		if err := w.warm(ctx, rows); err != nil {
+			return tally{}, err
+		}
+	}
+	const chunk = 64
+	var all tally
+	var first error
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	limit := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for from := 0; from < len(rows); from += chunk {
+		part := rows[from:min(from+chunk, len(rows))]
+		limit <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-limit }()
+			t, err := w.changeSome(ctx, part)
+			mu.Lock()
+			defer mu.Unlock()
+			all.add(t)
+			if first == nil {
+				first = err
+			}
+		})
+	}
+	wg.Wait()
+	return all, first
+}
+
+// warm loads the keys of many subjects together. What fails here fails again, where
+// it can be told of each row.
+func (w *worker) warm(ctx context.Context, rows []Row) error {
+	var subjects []keyring.Subject
+	for i := range rows {
+		subjects = append(subjects, w.old.who(&rows[i]))
+	}
+	err := w.from.WarmSubjects(ctx, subjects, w.kind == Backfill)
+	if err == nil && w.to != w.from {
+		err = w.to.WarmSubjects(ctx, subjects, true)
+	}
+	if errors.Is(err, keyring.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	return nil
+}
+
+func (w *worker) changeSome(ctx context.Context, rows []Row) (t tally, err error) {
+	var s scratch
+	defer s.wipe()
+	for i := range rows {
+		before := len(t.bad)
+		if err := w.changeRow(ctx, &rows[i], &s, &t); err != nil {
+			return t, err
+		}
+		if len(t.bad) > before {
+			t.badRows++
+			for c := range rows[i].Cells {
+				rows[i].Cells[c].New = nil // all of a row or nothing
+			}
+		}
+	}
+	return t, nil
+}
+
+// scratch is memory that is used from row to row.
+type scratch struct {
+	oldBinds, newBinds, context, frame, plain, check []byte
+}
+
+func (s *scratch) wipe() {
+	clear(s.plain[:cap(s.plain)])
+	clear(s.check[:cap(s.check)])
+}
+
+// keys are whose keys a row uses: the ring's, or its subject's.
+type keys struct {
+	ring    *keyring.Keyring
+	subject *keyring.SubjectKeys
+}
+
+func (k keys) primary(ctx context.Context, p keyring.Purpose) (*crypto.Key, error) {
+	if k.subject != nil {
+		return k.subject.Primary()
+	}
+	return k.ring.Primary(ctx, p)
+}
+
+func (k keys) named(ctx context.Context, p keyring.Purpose, id uint32) (*crypto.Key, error) {
+	if k.subject != nil {
+		return k.subject.Key(ctx, id)
+	}
+	return k.ring.Key(ctx, p, id)
+}
+
+func (k keys) release() {
+	if k.subject != nil {
+		k.subject.Release()
+	}
+}
+
+// keysOf finds the keys of a row in a ring.
+func (w *worker) keysOf(ctx context.Context, ring *keyring.Keyring, l *layout, row *Row, create bool) (keys, error) {
+	if l.subject < 0 {
+		return keys{ring: ring}, nil
+	}
+	find := ring.Subject
+	if create {
+		find = ring.EnsureSubject
+	}
+	k, err := find(ctx, l.who(row))
+	return keys{ring: ring, subject: &k}, err
+}
+
+// A rowWorker has what the values of one row share.
+type rowWorker struct {
+	*worker
+	ctx       context.Context
+	row       *Row
+	old, next keys
+	s         *scratch
+	t         *tally
+}
+
+// changeRow looks at the values of a row and seals anew what is to be. An error is
+// what ends the batch: nobody can be asked. What is wrong with the row alone goes
+// into the tally.
+func (w *worker) changeRow(ctx context.Context, row *Row, s *scratch, t *tally) error {
+	r := rowWorker{worker: w, ctx: ctx, row: row, s: s, t: t}
+	if !hasValue(row) { // needs no keys, and its subject none
+		t.null += len(row.Cells)
+		return nil
+	}
+	for i := range row.Binds {
+		if row.Binds[i] == "" {
+			return r.bad(0, 0, fmt.Errorf("%w: the column of bind field %s is empty", ErrMismatch, w.old.record.Binds[i].Label))
+		}
+	}
+	var err error
+	if r.old, err = w.keysOf(ctx, w.from, w.old, row, w.kind == Backfill); err == nil {
+		defer r.old.release()
+		if r.next = r.old; w.to != w.from {
+			if r.next, err = w.keysOf(ctx, w.to, w.new, row, true); err == nil {
+				defer r.next.release()
+			}
+		}
+	}
+	switch {
+	case errors.Is(err, keyring.ErrForgotten):
+		t.forgotten += len(row.Cells)
+		return nil
+	case err != nil:
+		return r.bad(0, 0, err)
+	}
+	s.oldBinds = w.old.binds(s.oldBinds[:0], row)
+	s.newBinds = w.new.binds(s.newBinds[:0], row)
+	for i := range row.Cells {
+		if err := r.cell(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bad notes what is wrong with a value, or returns an error if it isn't the value.
+func (r *rowWorker) bad(field int, id uint32, err error) error {
+	e := &RowError{r.source.Name(), r.row.Key, r.worker.old.record.FieldLabel(&r.worker.old.record.Fields[field]), id, err}
+	if errors.Is(err, keyring.ErrUnavailable) || r.ctx.Err() != nil {
+		return e
+	}
+	r.t.bad = append(r.t.bad, e)
+	return nil
+}
+
+func (r *rowWorker) cell(i int) error {
+	cell, field := &r.row.Cells[i], &r.worker.old.record.Fields[i]
+	cell.New = nil
+	switch {
+	case cell.Value == nil:
+		r.t.null++
+		return nil
+	case field.Det != "" && !r.det:
+		r.t.current++
+		return nil
+	}
+	purpose := r.worker.old.purpose(i)
+	primary, err := r.next.primary(r.ctx, purpose)
+	if err != nil {
+		return r.bad(i, 0, err)
+	}
+	ct, err := decode(r.s, cell)
+	if err != nil {
+		return r.bad(i, 0, err)
+	}
+	plain := cell.Value
+	if ct == nil {
+		if r.kind != Backfill {
+			r.t.plain++
+			return nil
+		}
+		err = checkPlain(field, plain)
+	} else {
+		id, _ := crypto.KeyID(ct)
+		if id == primary.ID() && r.to == r.from {
+			r.t.current++
+			return nil
+		}
+		var key *crypto.Key
+		if key, err = r.old.named(r.ctx, purpose, id); err == nil && r.kind == Backfill {
+			r.t.current++
+			return nil
+		}
+		if err == nil {
+			r.s.context = r.worker.old.context(r.s.context[:0], i, r.s.oldBinds)
+			r.s.plain, err = key.Open(r.s.plain[:0], ct, r.s.context)
+			plain = r.s.plain
+		}
+		if err != nil && r.isCurrent(purpose, id, i, ct) {
+			r.t.current++
+			return nil
+		}
+		if err != nil {
+			return r.bad(i, id, err)
+		}
+	}
+	if err == nil {
+		r.s.context = r.new.context(r.s.context[:0], i, r.s.newBinds)
+		cell.New, err = seal(r.s, primary, plain, r.s.context, r.texts(i, cell, ct))
+	}
+	if err != nil {
+		return r.bad(i, 0, err)
+	}
+	r.t.changed++
+	return nil
+}
+
+// texts reports whether a column gets the text form: what was there decides, and for
+// a plaintext its column and its form.
+func (r *rowWorker) texts(i int, cell *Cell, ct []byte) bool {
+	if cell.Text {
+		return true
+	}
+	if ct != nil {
+		return bytes.HasPrefix(cell.Value, []byte(crypto.TextPrefix))
+	}
+	return r.worker.old.record.Fields[i].Form == manifest.FormString
+}
+
+// isCurrent reports whether a value is the other ring's already. Ids of two rings may
+// be equal by chance, so it is opened.
+func (r *rowWorker) isCurrent(p keyring.Purpose, id uint32, field int, ct []byte) bool {
+	if r.to == r.from {
+		return false
+	}
+	key, err := r.next.named(r.ctx, p, id)
+	if err != nil {
+		return false
+	}
+	r.s.context = r.new.context(r.s.context[:0], field, r.s.newBinds)
+	r.s.check, err = key.Open(r.s.check[:0], ct, r.s.context)
+	return err == nil
+}
+
+func hasValue(row *Row) bool {
+	for i := range row.Cells {
+		if row.Cells[i].Value != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// decode returns the ciphertext of a cell, valid until the next call; nil if it holds
+// none.
+func decode(s *scratch, cell *Cell) ([]byte, error) {
+	if cell.Text || bytes.HasPrefix(cell.Value, []byte(crypto.TextPrefix)) {
+		if !bytes.HasPrefix(cell.Value, []byte(crypto.TextPrefix)) {
+			return nil, nil
+		}
+		ct, err := crypto.ParseText(s.frame[:0], string(cell.Value))
+		if err != nil {
+			return nil, err
+		}
+		s.frame = ct
+		if _, err := crypto.KeyID(ct); err != nil {
+			return nil, nil // base64 of something else
+		}
+		return ct, nil
+	}
+	if _, err := crypto.KeyID(cell.Value); err != nil {
+		return nil, nil
+	}
+	return cell.Value, nil
+}
+
+// seal returns the value for the column, after it has opened again to what it was
+// made of.
+func seal(s *scratch, key *crypto.Key, plain, context []byte, text bool) ([]byte, error) {
+	ct, err := key.Seal(nil, plain, context)
+	if err != nil {
+		return nil, err
+	}
+	if s.check, err = key.Open(s.check[:0], ct, context); err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare(s.check, plain) != 1 {
+		return nil, errors.New("what was sealed opens to something else: the memory of this machine may be bad")
+	}
+	if text {
+		return crypto.AppendText(nil, ct), nil
+	}
+	return ct, nil
+}
+
+// checkPlain refuses a plaintext that the program couldn't read back.
+func checkPlain(f *manifest.Field, value []byte) error {
+	if f.Form != manifest.FormSealed {
+		return nil
+	}
+	return checkSealed(f.Type, value)
+}
