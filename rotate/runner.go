@@ -90,7 +90,7 @@ func (r *runner) run(ctx context.Context) error {
 	for {
 		var part Part
 		err := r.persist(ctx, func() (err error) {
-			part, err = r.source.Claim(ctx, r.job)
+			part, err = r.source.Claim(ctx, &r.job)
 			return err
 		})
 		switch {
@@ -127,15 +127,17 @@ func (r *runner) work(ctx context.Context, part Part) error {
 		if err := r.wait(ctx); err != nil {
 			return err
 		}
-		var found tally // of the attempt that was committed
+		found := make(map[string]tally) // by row, of the attempt that was committed
 		var done Batch
 		begin := time.Now()
 		err := r.persist(ctx, func() (err error) {
-			found = tally{}
+			clear(found)
 			begin = time.Now()
 			done, err = part.Batch(ctx, r.size, func(ctx context.Context, rows []Row) error {
-				t, err := r.change(ctx, rows)
-				found.add(t)
+				tallies, err := r.change(ctx, rows)
+				for i := range tallies {
+					found[rows[i].Key] = tallies[i] // the last time counts
+				}
 				return err
 			})
 			if err != nil && !errors.Is(err, ErrLost) {
@@ -160,24 +162,28 @@ func (r *runner) work(ctx context.Context, part Part) error {
 }
 
 // count adds a batch to the progress, and chooses the size of the next one.
-func (r *runner) count(done Batch, found tally, took time.Duration) {
+func (r *runner) count(done Batch, found map[string]tally, took time.Duration) {
 	p := &r.p
 	p.Batch = done.Rows
 	p.Rows += int64(done.Rows)
 	p.Written += int64(done.Written)
 	p.Conflicts += int64(done.Conflicts)
-	p.BadRows += int64(found.badRows)
-	p.Sealed += int64(found.changed)
-	p.Current += int64(found.current)
-	p.Null += int64(found.null)
-	p.Plaintext += int64(found.plain)
-	p.Forgotten += int64(found.forgotten)
-	for _, bad := range found.bad {
-		if len(r.badRows) < 5 {
-			r.badRows = append(r.badRows, bad)
+	for _, t := range found {
+		p.Sealed += int64(t.changed)
+		p.Current += int64(t.current)
+		p.Null += int64(t.null)
+		p.Plaintext += int64(t.plain)
+		p.Forgotten += int64(t.forgotten)
+		if len(t.bad) > 0 {
+			p.BadRows++
 		}
-		if r.opts.OnBad != nil {
-			r.opts.OnBad(bad)
+		for _, bad := range t.bad {
+			if len(r.badRows) < 5 {
+				r.badRows = append(r.badRows, bad)
+			}
+			if r.opts.OnBad != nil {
+				r.opts.OnBad(bad)
+			}
 		}
 	}
 	r.pace.add(done.Rows)

@@ -23,12 +23,13 @@ type Source interface {
 	Scan(ctx context.Context, after string, limit int) (rows []Row, next string, err error)
 
 	// Claim gives a part of the rows to a worker: one that nobody works on, or whose
-	// worker hasn't been heard of for the time of its lease. The first claim begins
-	// the job.
+	// worker hasn't been heard of for the time of its lease. A worker's first claim
+	// joins the run of the job that is under way, or begins one, and notes it in
+	// job.Run.
 	//
-	// Errors: ErrDone when all parts are done; ErrBusy when others work on what is
-	// left.
-	Claim(ctx context.Context, job Job) (Part, error)
+	// Errors: ErrDone when all parts of the run are done; ErrBusy when others work on
+	// what is left.
+	Claim(ctx context.Context, job *Job) (Part, error)
 
 	// Estimate returns about how many rows there are.
 	Estimate(ctx context.Context) (int64, error)
@@ -60,6 +61,7 @@ type Job struct {
 	ID     string        // the same for all workers of a job
 	Worker string        // who asks
 	Lease  time.Duration // after which a worker that wasn't heard of has lost its part
+	Run    int64         // which run of the job the worker is in; 0: none yet
 }
 
 // A Batch is what was done in one transaction.

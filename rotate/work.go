@@ -22,34 +22,25 @@ type worker struct {
 	from, to *keyring.Keyring
 	old, new *layout
 	det      bool
+	dry      bool // tell, and seal nothing
 }
 
-// tally is what a batch was found to be.
+// tally is what a row was found to be.
 type tally struct {
 	current, changed, null, plain, forgotten int // values
 	bad                                      []*RowError
-	badRows                                  int
 }
 
-func (t *tally) add(o tally) {
-	t.current += o.current
-	t.changed += o.changed
-	t.null += o.null
-	t.plain += o.plain
-	t.forgotten += o.forgotten
-	t.badRows += o.badRows
-	t.bad = append(t.bad, o.bad...)
-}
-
-// change sets the New of what is to be written, on all cores.
-func (w *worker) change(ctx context.Context, rows []Row) (tally, error) {
+// change sets the New of what is to be written, on all cores, and returns what each
+// row is.
+func (w *worker) change(ctx context.Context, rows []Row) ([]tally, error) {
 	if w.old.subject >= 0 {
 		if err := w.warm(ctx, rows); err != nil {
-			return tally{}, err
+			return nil, err
 		}
 	}
 	const chunk = 64
-	var all tally
+	all := make([]tally, len(rows))
 	var first error
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -59,10 +50,9 @@ func (w *worker) change(ctx context.Context, rows []Row) (tally, error) {
 		limit <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-limit }()
-			t, err := w.changeSome(ctx, part)
+			err := w.changeSome(ctx, part, all[from:])
 			mu.Lock()
 			defer mu.Unlock()
-			all.add(t)
 			if first == nil {
 				first = err
 			}
@@ -79,9 +69,9 @@ func (w *worker) warm(ctx context.Context, rows []Row) error {
 	for i := range rows {
 		subjects = append(subjects, w.old.who(&rows[i]))
 	}
-	err := w.from.WarmSubjects(ctx, subjects, w.kind == Backfill)
+	err := w.from.WarmSubjects(ctx, subjects, w.kind == Backfill && !w.dry)
 	if err == nil && w.to != w.from {
-		err = w.to.WarmSubjects(ctx, subjects, true)
+		err = w.to.WarmSubjects(ctx, subjects, !w.dry)
 	}
 	if errors.Is(err, keyring.ErrUnavailable) || ctx.Err() != nil {
 		return err
@@ -89,22 +79,22 @@ func (w *worker) warm(ctx context.Context, rows []Row) error {
 	return nil
 }
 
-func (w *worker) changeSome(ctx context.Context, rows []Row) (t tally, err error) {
+func (w *worker) changeSome(ctx context.Context, rows []Row, tallies []tally) error {
 	var s scratch
 	defer s.wipe()
 	for i := range rows {
-		before := len(t.bad)
-		if err := w.changeRow(ctx, &rows[i], &s, &t); err != nil {
-			return t, err
+		t := &tallies[i]
+		if err := w.changeRow(ctx, &rows[i], &s, t); err != nil {
+			return err
 		}
-		if len(t.bad) > before {
-			t.badRows++
+		if len(t.bad) > 0 { // all of a row or nothing
+			t.changed = 0
 			for c := range rows[i].Cells {
-				rows[i].Cells[c].New = nil // all of a row or nothing
+				rows[i].Cells[c].New = nil
 			}
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // scratch is memory that is used from row to row.
@@ -181,10 +171,10 @@ func (w *worker) changeRow(ctx context.Context, row *Row, s *scratch, t *tally) 
 		}
 	}
 	var err error
-	if r.old, err = w.keysOf(ctx, w.from, w.old, row, w.kind == Backfill); err == nil {
+	if r.old, err = w.keysOf(ctx, w.from, w.old, row, w.kind == Backfill && !w.dry); err == nil {
 		defer r.old.release()
 		if r.next = r.old; w.to != w.from {
-			if r.next, err = w.keysOf(ctx, w.to, w.new, row, true); err == nil {
+			if r.next, err = w.keysOf(ctx, w.to, w.new, row, !w.dry); err == nil {
 				defer r.next.release()
 			}
 		}
@@ -254,7 +244,7 @@ func (r *rowWorker) cell(i int) error {
 			r.t.current++
 			return nil
 		}
-		if err == nil {
+		if err == nil && !r.dry {
 			r.s.context = r.worker.old.context(r.s.context[:0], i, r.s.oldBinds)
 			r.s.plain, err = key.Open(r.s.plain[:0], ct, r.s.context)
 			plain = r.s.plain
@@ -267,7 +257,7 @@ func (r *rowWorker) cell(i int) error {
 			return r.bad(i, id, err)
 		}
 	}
-	if err == nil {
+	if err == nil && !r.dry {
 		r.s.context = r.new.context(r.s.context[:0], i, r.s.newBinds)
 		cell.New, err = seal(r.s, primary, plain, r.s.context, r.texts(i, cell, ct))
 	}
