@@ -48,9 +48,11 @@ func (p *claimed) Batch(ctx context.Context, limit int, change func(context.Cont
 	}
 	err = t.transaction(ctx, func(tx *sql.Tx) error {
 		out.Written, out.Conflicts = 0, 0
+		w := writer{t: t, tx: tx, change: change, prepared: make(map[string]*sql.Stmt)}
+		defer w.close()
 		for i := range rows {
 			rows[i].Row = given[i]
-			written, conflict, err := t.write(ctx, tx, &rows[i], change)
+			written, conflict, err := w.write(ctx, &rows[i])
 			if err != nil {
 				return err
 			}
@@ -70,29 +72,54 @@ func (p *claimed) Batch(ctx context.Context, limit int, change func(context.Cont
 	return out, nil
 }
 
+// A writer writes the rows of a batch.
+type writer struct {
+	t        *Table
+	tx       *sql.Tx
+	change   func(context.Context, []rotate.Row) error
+	prepared map[string]*sql.Stmt // most rows are written by the same statement
+}
+
+func (w *writer) close() {
+	for _, s := range w.prepared {
+		s.Close()
+	}
+}
+
+// execute returns how many rows a statement has met.
+func (w *writer) execute(ctx context.Context, query string, args []any) (int64, error) {
+	s := w.prepared[query]
+	if s == nil {
+		var err error
+		if s, err = w.tx.PrepareContext(ctx, query); err != nil {
+			return 0, err
+		}
+		w.prepared[query] = s
+	}
+	result, err := s.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 // write writes a row as it was to be, or, if somebody else has written it, as it is to
 // be now.
-func (t *Table) write(ctx context.Context, tx *sql.Tx, r *row, change func(context.Context, []rotate.Row) error) (written, conflict bool, err error) {
-	for conflicts := 0; r.changes(); conflicts++ {
-		query, args := t.update(r)
-		result, err := tx.ExecContext(ctx, query, args...)
-		if err != nil {
+func (w *writer) write(ctx context.Context, r *row) (written, conflict bool, err error) {
+	for ; r.changes(); conflict = true {
+		query, args := w.t.update(r)
+		n, err := w.execute(ctx, query, args)
+		switch {
+		case err != nil:
 			return false, false, err
+		case n == 1:
+			return true, conflict, nil
+		case n > 1:
+			return false, false, mismatch("the key %s of table %s isn't unique", r.Key, w.t.name)
+		case conflict:
+			return false, false, mismatch("table %s, row %s: locked and read, it still isn't what it is compared with: a trigger or a type changes what is written into a column", w.t.name, r.Key)
 		}
-		n, err := result.RowsAffected()
-		if err != nil {
-			return false, false, err
-		}
-		if n == 1 {
-			return true, conflicts > 0, nil
-		}
-		if n > 1 {
-			return false, false, mismatch("the key %s of table %s isn't unique", r.Key, t.name)
-		}
-		if conflicts > 0 {
-			return false, false, mismatch("table %s, row %s: locked and read, it still isn't what it is compared with: a column changes what is written into it", t.name, r.Key)
-		}
-		now, err := t.read(ctx, tx, t.sql.lock, r.key)
+		now, err := w.t.read(ctx, w.tx, w.t.sql.lock, r.key)
 		if err != nil {
 			return false, false, err
 		}
@@ -100,12 +127,11 @@ func (t *Table) write(ctx context.Context, tx *sql.Tx, r *row, change func(conte
 			return false, true, nil // deleted
 		}
 		one := []rotate.Row{now[0].Row}
-		if err := change(ctx, one); err != nil {
+		if err := w.change(ctx, one); err != nil {
 			return false, false, err
 		}
 		*r = now[0]
 		r.Row = one[0]
-		conflict = true
 	}
 	return false, conflict, nil
 }

@@ -22,7 +22,16 @@ import (
 
 var long = os.Getenv("STRUCTSEAL_LONG") == "1"
 
-func TestMain(m *testing.M) { os.Exit(dbserver.Run(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		if err := child(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(dbserver.Run(m))
+}
 
 // customer is the row of the tests: text, text that may be NULL, bytes, and a column
 // that isn't sealed.
@@ -55,6 +64,7 @@ type site struct {
 	driver  string
 	dsn     string
 	store   *sqlstore.Store
+	keyFile string
 	kms     *localkms.Provider
 	pin     keyring.Pin
 }
@@ -116,10 +126,13 @@ func sqlite(t testing.TB) *site {
 
 func newSite(t testing.TB, d sqlstore.Dialect, driver, dsn, table string) *site {
 	t.Helper()
-	s := &site{dialect: d, driver: driver, dsn: dsn, db: connect(t, driver, dsn), kms: localkms.NewRandom()}
+	s := &site{dialect: d, driver: driver, dsn: dsn, db: connect(t, driver, dsn), keyFile: filepath.Join(t.TempDir(), "app.kek")}
 	s.db.SetMaxIdleConns(16)
 	execute(t, s.db, table)
 	var err error
+	if s.kms, err = localkms.CreateKeyFile(s.keyFile); err != nil {
+		t.Fatal(err)
+	}
 	if s.store, err = sqlstore.New(s.db, d, nil); err != nil {
 		t.Fatal(err)
 	}
