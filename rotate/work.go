@@ -305,7 +305,8 @@ func hasValue(row *Row) bool {
 }
 
 // decode returns the ciphertext of a cell, valid until the next call; nil if it holds
-// none.
+// plaintext. What begins like a ciphertext and is none is neither: Decrypt doesn't let
+// it pass for plaintext either.
 func decode(s *scratch, cell *Cell) ([]byte, error) {
 	if cell.Text || bytes.HasPrefix(cell.Value, []byte(crypto.TextPrefix)) {
 		if !bytes.HasPrefix(cell.Value, []byte(crypto.TextPrefix)) {
@@ -317,12 +318,14 @@ func decode(s *scratch, cell *Cell) ([]byte, error) {
 		}
 		s.frame = ct
 		if _, err := crypto.KeyID(ct); err != nil {
-			return nil, nil // base64 of something else
+			return nil, crypto.ErrMalformed // base64 of something else
 		}
 		return ct, nil
 	}
-	if _, err := crypto.KeyID(cell.Value); err != nil {
+	if _, err := crypto.KeyID(cell.Value); errors.Is(err, crypto.ErrNotEncrypted) {
 		return nil, nil
+	} else if err != nil {
+		return nil, err
 	}
 	return cell.Value, nil
 }
