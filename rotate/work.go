@@ -152,6 +152,8 @@ type rowWorker struct {
 	ctx       context.Context
 	row       *Row
 	old, next keys
+	acquired  bool
+	failed    error // to find the keys
 	s         *scratch
 	t         *tally
 }
@@ -161,39 +163,49 @@ type rowWorker struct {
 // into the tally.
 func (w *worker) changeRow(ctx context.Context, row *Row, s *scratch, t *tally) error {
 	r := rowWorker{worker: w, ctx: ctx, row: row, s: s, t: t}
-	if !hasValue(row) { // needs no keys, and its subject none
-		t.null += len(row.Cells)
-		return nil
-	}
 	for i := range row.Binds {
-		if row.Binds[i] == "" {
+		if row.Binds[i] == "" && hasValue(row) {
 			return r.bad(0, 0, fmt.Errorf("%w: the column of bind field %s is empty", ErrMismatch, w.old.record.Binds[i].Label))
 		}
 	}
-	var err error
-	if r.old, err = w.keysOf(ctx, w.from, w.old, row, w.kind == Backfill && !w.dry); err == nil {
-		defer r.old.release()
-		if r.next = r.old; w.to != w.from {
-			if r.next, err = w.keysOf(ctx, w.to, w.new, row, !w.dry); err == nil {
-				defer r.next.release()
-			}
-		}
-	}
-	switch {
-	case errors.Is(err, keyring.ErrForgotten):
-		t.forgotten += len(row.Cells)
-		return nil
-	case err != nil:
-		return r.bad(0, 0, err)
-	}
-	s.oldBinds = w.old.binds(s.oldBinds[:0], row)
-	s.newBinds = w.new.binds(s.newBinds[:0], row)
+	defer r.release()
 	for i := range row.Cells {
 		if err := r.cell(i); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// acquire finds the keys of the row when the first value needs them.
+func (r *rowWorker) acquire() error {
+	if r.acquired || r.failed != nil {
+		return r.failed
+	}
+	w := r.worker
+	if r.old, r.failed = w.keysOf(r.ctx, w.from, w.old, r.row, w.kind == Backfill && !w.dry); r.failed != nil {
+		return r.failed
+	}
+	if r.next = r.old; w.to != w.from {
+		if r.next, r.failed = w.keysOf(r.ctx, w.to, w.new, r.row, !w.dry); r.failed != nil {
+			r.old.release()
+			return r.failed
+		}
+	}
+	r.acquired = true
+	r.s.oldBinds = w.old.binds(r.s.oldBinds[:0], r.row)
+	r.s.newBinds = w.new.binds(r.s.newBinds[:0], r.row)
+	return nil
+}
+
+func (r *rowWorker) release() {
+	if !r.acquired {
+		return
+	}
+	r.old.release()
+	if r.to != r.from {
+		r.next.release()
+	}
 }
 
 // bad notes what is wrong with a value, or returns an error if it isn't the value.
@@ -209,38 +221,49 @@ func (r *rowWorker) bad(field int, id uint32, err error) error {
 func (r *rowWorker) cell(i int) error {
 	cell, field := &r.row.Cells[i], &r.worker.old.record.Fields[i]
 	cell.New = nil
-	switch {
-	case cell.Value == nil:
+	if cell.Value == nil {
 		r.t.null++
 		return nil
-	case field.Det != "" && !r.det:
+	}
+	if field.Det != "" && !r.det {
 		r.t.current++
 		return nil
+	}
+	ct, err := decode(r.s, cell)
+	if err == nil && ct == nil && r.kind == Backfill {
+		err = checkPlain(field, cell.Value)
+	}
+	switch {
+	case err != nil:
+		return r.bad(i, 0, err)
+	case ct == nil && r.kind != Backfill:
+		r.t.plain++
+		return nil
+	case ct == nil && r.dry:
+		r.t.changed++
+		return nil
+	}
+	switch err := r.acquire(); {
+	case errors.Is(err, keyring.ErrForgotten):
+		r.t.forgotten++
+		return nil
+	case err != nil:
+		return r.bad(i, 0, err)
 	}
 	purpose := r.worker.old.purpose(i)
 	primary, err := r.next.primary(r.ctx, purpose)
 	if err != nil {
 		return r.bad(i, 0, err)
 	}
-	ct, err := decode(r.s, cell)
-	if err != nil {
-		return r.bad(i, 0, err)
-	}
 	plain := cell.Value
-	if ct == nil {
-		if r.kind != Backfill {
-			r.t.plain++
-			return nil
-		}
-		err = checkPlain(field, plain)
-	} else {
+	if ct != nil {
 		id, _ := crypto.KeyID(ct)
 		if id == primary.ID() && r.to == r.from {
 			r.t.current++
 			return nil
 		}
-		var key *crypto.Key
-		if key, err = r.old.named(r.ctx, purpose, id); err == nil && r.kind == Backfill {
+		key, err := r.old.named(r.ctx, purpose, id)
+		if err == nil && r.kind == Backfill {
 			r.t.current++
 			return nil
 		}
@@ -257,12 +280,11 @@ func (r *rowWorker) cell(i int) error {
 			return r.bad(i, id, err)
 		}
 	}
-	if err == nil && !r.dry {
+	if !r.dry {
 		r.s.context = r.new.context(r.s.context[:0], i, r.s.newBinds)
-		cell.New, err = seal(r.s, primary, plain, r.s.context, r.texts(i, cell, ct))
-	}
-	if err != nil {
-		return r.bad(i, 0, err)
+		if cell.New, err = seal(r.s, primary, plain, r.s.context, r.texts(i, cell, ct)); err != nil {
+			return r.bad(i, primary.ID(), err)
+		}
 	}
 	r.t.changed++
 	return nil
