@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/structseal/structseal/manifest"
 	"github.com/structseal/structseal/rotate"
 )
 
@@ -146,14 +147,16 @@ func (r *row) changes() bool {
 	return false
 }
 
-// advance writes how far the part is, if it still is this worker's.
+// advance writes how far the part is, if it still is this worker's, and as far as this
+// worker knows: a database that has crashed, or a replica that has taken its place, may
+// have lost what it had committed, rows and positions alike.
 func (p *claimed) advance(ctx context.Context, tx *sql.Tx, reached sql.NullString, b rotate.Batch) error {
 	done := 0
 	if b.Done {
 		done = 1
 	}
-	query := "UPDATE " + p.t.parts + " SET reached = ?, done = ?, seen = seen + ?, written = written + ?, lease = " + p.t.d.now() + " + ? WHERE job = ? AND run = ? AND part = ? AND owner = ? AND done = 0"
-	result, err := tx.ExecContext(ctx, p.t.d.number(query), reached, done, b.Rows, b.Written, p.job.Lease.Milliseconds(), p.id, p.job.Run, p.number, p.job.Worker)
+	query := "UPDATE " + p.t.parts + " SET reached = ?, done = ?, seen = seen + ?, written = written + ?, lease = " + p.t.d.now() + " + ? WHERE job = ? AND run = ? AND part = ? AND owner = ? AND done = 0 AND " + p.t.d.same(column{name: "reached", kind: manifest.BindText})
+	result, err := tx.ExecContext(ctx, p.t.d.number(query), reached, done, b.Rows, b.Written, p.job.Lease.Milliseconds(), p.id, p.job.Run, p.number, p.job.Worker, p.reached)
 	if err != nil {
 		return err
 	}

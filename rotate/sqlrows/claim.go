@@ -101,12 +101,13 @@ func (t *Table) claim(ctx context.Context, tx *sql.Tx, id string, job *rotate.Jo
 	return nil, err
 }
 
-// abandoned takes over a part that was given back, or whose lease is over.
+// abandoned takes over a part that was given back, or whose lease is over, or that the
+// worker has by what the database says and has lost by its own account.
 func (t *Table) abandoned(ctx context.Context, tx *sql.Tx, id string, job *rotate.Job) (*claimed, error) {
 	var number int64
 	var reached, upto sql.NullString
-	query := "SELECT part, reached, upto FROM " + t.parts + " WHERE job = ? AND run = ? AND done = 0 AND (owner = '' OR lease < " + t.d.now() + ") ORDER BY part LIMIT 1"
-	err := tx.QueryRowContext(ctx, t.d.number(query), id, job.Run).Scan(&number, &reached, &upto)
+	query := "SELECT part, reached, upto FROM " + t.parts + " WHERE job = ? AND run = ? AND done = 0 AND (owner = '' OR owner = ? OR lease < " + t.d.now() + ") ORDER BY part LIMIT 1"
+	err := tx.QueryRowContext(ctx, t.d.number(query), id, job.Run, job.Worker).Scan(&number, &reached, &upto)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

@@ -192,6 +192,19 @@ func NewCluster() (Cluster, error) {
 	return c, os.Chown(dir, uid, gid)
 }
 
+// Initialize makes the files of an empty server.
+func (c Cluster) Initialize() error {
+	return c.Run("initdb", "-D", c.Data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+}
+
+// Restart ends the server as a crash would, and starts it again.
+func (c Cluster) Restart() error {
+	if err := c.Run("pg_ctl", "-D", c.Data, "-m", "immediate", "-w", "-t", "60", "stop"); err != nil {
+		return err
+	}
+	return c.Serve()
+}
+
 // Serve starts the server.
 func (c Cluster) Serve() error {
 	cmd, err := c.command("postgres", "-D", c.Data, "-k", c.Dir, "-c", "listen_addresses=",
@@ -211,7 +224,7 @@ var Postgres = sync.OnceValues(func() (Cluster, error) {
 	if err != nil {
 		return c, err
 	}
-	if err := c.Run("initdb", "-D", c.Data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"); err != nil {
+	if err := c.Initialize(); err != nil {
 		return c, err
 	}
 	return c, c.Serve()

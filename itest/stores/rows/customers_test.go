@@ -100,6 +100,11 @@ func postgres(t testing.TB) *site {
 	t.Helper()
 	c, err := dbserver.Postgres()
 	dbserver.Need(t, err)
+	return postgresIn(t, c)
+}
+
+func postgresIn(t testing.TB, c dbserver.Cluster) *site {
+	t.Helper()
 	n := name()
 	execute(t, connect(t, "pgx", c.DSN()), "CREATE DATABASE "+n)
 	return newSite(t, sqlstore.PostgreSQL, "pgx", "host="+c.Dir+" user=postgres dbname="+n,
@@ -269,15 +274,23 @@ func (s *site) check(t testing.TB, ring *keyring.Keyring, rows int, version func
 		t.Fatalf("%d rows, want %d", len(stored), rows)
 	}
 	for id, row := range stored {
-		got, err := structseal.Decrypt(t.Context(), ring, row)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := person(id, version(id))
-		score, _ := got.Score.Get()
-		wanted, _ := want.Score.Get()
-		if got.Email != want.Email || got.Phone != want.Phone || string(got.Photo) != string(want.Photo) || (got.Photo == nil) != (want.Photo == nil) || score != wanted || got.City != want.City {
-			t.Fatalf("row %d: %+v, want %+v", id, got, want)
-		}
+		same(t, ring, row, version(id))
 	}
 }
+
+// same decrypts a row and compares it with a version of its person.
+func same(t testing.TB, ring *keyring.Keyring, row customer, version int) {
+	t.Helper()
+	got, err := structseal.Decrypt(t.Context(), ring, row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := person(row.ID, version)
+	score, _ := got.Score.Get()
+	if got.Email != want.Email || got.Phone != want.Phone || string(got.Photo) != string(want.Photo) || (got.Photo == nil) != (want.Photo == nil) || score != version || got.City != want.City {
+		t.Fatalf("row %d: %+v, want %+v", row.ID, got, want)
+	}
+}
+
+// readOnly is the transaction of a long reader.
+var readOnly = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
