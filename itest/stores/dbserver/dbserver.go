@@ -197,12 +197,9 @@ func (c Cluster) Initialize() error {
 	return c.Run("initdb", "-D", c.Data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
 }
 
-// Restart ends the server as a crash would, and starts it again.
-func (c Cluster) Restart() error {
-	if err := c.Run("pg_ctl", "-D", c.Data, "-m", "immediate", "-w", "-t", "60", "stop"); err != nil {
-		return err
-	}
-	return c.Serve()
+// Crash ends the server without letting it finish anything. Serve starts it again.
+func (c Cluster) Crash() error {
+	return c.Run("pg_ctl", "-D", c.Data, "-m", "immediate", "-w", "-t", "60", "stop")
 }
 
 // Serve starts the server.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/rotate"
@@ -47,7 +48,7 @@ func TestBackfill(t *testing.T) {
 			if p := all(t, ring, rotate.Reencrypt, table, nil); p.Written != 0 || p.Plaintext != plan.Sealed {
 				t.Errorf("re-encrypt: %+v", p)
 			}
-			stop := s.writing(t, s.ring(t), n+50, 2)
+			stop := s.writing(t, s.ring(t), n+50, 2, time.Millisecond)
 			p := all(t, ring, rotate.Backfill, table, nil)
 			h := stop()
 			if p.BadRows != 0 || p.Written == 0 {

@@ -175,7 +175,7 @@ func TestKill(t *testing.T) {
 			s := open(t)
 			ctx, ring, app := t.Context(), s.ring(t), s.ring(t)
 			s.fill(t, ring, 1, n)
-			stop := s.writing(t, app, n, 2)
+			stop := s.writing(t, app, n, 2, 5*time.Millisecond)
 			inside := 0
 			rotated := func() uint32 {
 				old, err := ring.Primary(ctx, keyring.Data)

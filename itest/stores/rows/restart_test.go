@@ -2,6 +2,7 @@ package rows
 
 import (
 	"testing"
+	"time"
 
 	"github.com/structseal/structseal/itest/stores/dbserver"
 	"github.com/structseal/structseal/keyring"
@@ -29,6 +30,7 @@ func TestDatabaseRestarts(t *testing.T) {
 	}
 	table := s.table(t, &sqlrows.Options{PartRows: 500})
 	crashes, paused := 0, 0
+	served := make(chan error, 2)
 	var last rotate.Progress
 	for p, err := range rotate.Run(ctx, ring, rotate.Reencrypt, table, &rotate.Options{MaxBatch: 50}) {
 		if err != nil {
@@ -39,11 +41,17 @@ func TestDatabaseRestarts(t *testing.T) {
 		}
 		if crashes < 2 && p.Rows > int64(600*(crashes+1)) {
 			crashes++
-			if err := c.Restart(); err != nil {
+			if err := c.Crash(); err != nil {
 				t.Fatal(err)
 			}
+			time.AfterFunc(300*time.Millisecond, func() { served <- c.Serve() })
 		}
 		last = p
+	}
+	for range crashes {
+		if err := <-served; err != nil {
+			t.Fatal(err)
+		}
 	}
 	if !last.Done || crashes != 2 || paused == 0 {
 		t.Errorf("%d crashes, %d pauses, %+v", crashes, paused, last)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/keyring"
@@ -64,9 +65,9 @@ func (s *site) rewrite(ctx context.Context, ring *keyring.Keyring, h *history, i
 	return nil
 }
 
-// writing lets writers rewrite random rows until stop is called, which returns what
-// they have done.
-func (s *site) writing(t testing.TB, ring *keyring.Keyring, rows int64, writers int) (stop func() *history) {
+// writing lets writers rewrite random rows, each one in a while, until stop is called,
+// which returns what they have done.
+func (s *site) writing(t testing.TB, ring *keyring.Keyring, rows int64, writers int, pause time.Duration) (stop func() *history) {
 	ctx := context.Background()
 	var end atomic.Bool // no context: who is interrupted at COMMIT doesn't know what he did
 	h := &history{versions: make([]atomic.Int64, rows+1)}
@@ -74,7 +75,9 @@ func (s *site) writing(t testing.TB, ring *keyring.Keyring, rows int64, writers 
 	var wg sync.WaitGroup
 	for range writers {
 		wg.Go(func() {
-			for !end.Load() {
+			pace := time.NewTicker(max(pause, 1))
+			defer pace.Stop()
+			for ; !end.Load(); <-pace.C {
 				id := 1 + rand.Int64N(rows)
 				locks[id].Lock()
 				err := s.rewrite(ctx, ring, h, id)
@@ -105,7 +108,7 @@ func TestReencryptWhileOthersWrite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			stop := s.writing(t, app, n, 8)
+			stop := s.writing(t, app, n, 8, 0)
 			if _, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
 				t.Fatal(err)
 			}
