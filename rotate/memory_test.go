@@ -25,10 +25,9 @@ var described = manifest.Record{
 // memory is a source that has its rows in memory: value n is that of the row n+1. It
 // knows one job, in one part.
 type memory struct {
-	mu       sync.Mutex
-	values   []string // NULL: ""
-	reached  int
-	finished bool
+	mu      sync.Mutex
+	values  []string // NULL: ""
+	reached int
 
 	// What happens: before a batch is written, and how far replicas are behind.
 	before func(batch int) error
