@@ -1,7 +1,9 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -37,35 +39,49 @@ func (r *Keyring) Destroy(ctx context.Context, id uint32, proof *Census, opts *D
 
 func (r *Keyring) destroy(ctx context.Context, id uint32, proof *Census, opts DestroyOptions) error {
 	_, err := r.change(ctx, opts.Actor, func(d *draft) error {
-		k, err := d.key(id)
+		k, err := r.destroyable(d, id, proof, opts.Force)
 		if err != nil {
 			return err
 		}
-		switch k.State {
-		case Destroying, Destroyed:
-			return errDone
-		case Primary:
-			return keyError(k.ID, fmt.Errorf("%w: the primary can't be destroyed; rotate first", ErrState))
-		}
-		op := OpDestroy
-		if opts.Force {
-			op += OpForced
-		} else {
-			then, err := proof.unused(r.name, k.Purpose, id)
-			if err != nil {
-				return keyError(k.ID, err)
-			}
-			// A key that is pending now has never been anything else. One that
-			// was pending when the census began may have been a primary since.
-			wait := r.core().quiet()
-			if k.State != Pending && then.retired < wait {
-				return &WaitError{Op: OpDestroy, Key: id, Remaining: max(0, wait-d.from.retired(d.from.byID[id]))}
-			}
-		}
-		d.move(k, Destroying, op)
+		d.move(k, Destroying, forced(OpDestroy, opts.Force))
 		return nil
 	})
 	return err
+}
+
+// destroyable returns the key if it may be destroyed now. errDone: it is.
+func (r *Keyring) destroyable(d *draft, id uint32, proof *Census, force bool) (*keyRecord, error) {
+	k, err := d.key(id)
+	if err != nil {
+		return nil, err
+	}
+	switch k.State {
+	case Destroying, Destroyed:
+		return nil, errDone
+	case Primary:
+		return nil, keyError(k.ID, fmt.Errorf("%w: the primary can't be destroyed; rotate first", ErrState))
+	}
+	if force {
+		return k, nil
+	}
+	then, err := proof.unused(r.name, k.Purpose, id)
+	if err != nil {
+		return nil, keyError(k.ID, err)
+	}
+	// A key that is pending now has never been anything else. One that was pending
+	// when the census began may have been a primary since.
+	wait := r.core().quiet()
+	if k.State != Pending && then.retired < wait {
+		return nil, &WaitError{Op: OpDestroy, Key: id, Remaining: max(0, wait-d.from.retired(d.from.byID[id]))}
+	}
+	return k, nil
+}
+
+func forced(op string, force bool) string {
+	if force {
+		return op + OpForced
+	}
+	return op
 }
 
 // Erase is the second step: it erases the wraps of a key that is being destroyed.
@@ -84,35 +100,57 @@ func (r *Keyring) Erase(ctx context.Context, id uint32, proof *Census, opts *Des
 
 func (r *Keyring) erase(ctx context.Context, id uint32, proof *Census, opts DestroyOptions) error {
 	_, err := r.change(ctx, opts.Actor, func(d *draft) error {
-		k, err := d.key(id)
+		k, err := r.erasable(d, id, proof, opts.Force)
 		if err != nil {
 			return err
 		}
-		switch k.State {
-		case Destroyed:
-			return errDone
-		case Destroying:
-		default:
-			return keyError(k.ID, fmt.Errorf("%w: it is %s; Destroy comes first", ErrState, k.State))
-		}
-		op := OpErase
-		if opts.Force {
-			op += OpForced
-		} else {
-			then, err := proof.unused(r.name, k.Purpose, id)
-			if err != nil {
-				return keyError(k.ID, err)
-			}
-			wait := r.core().opts.DestroyWait
-			// The same destroying: it may have been enabled and written with the
-			// ring restored in between.
-			if then.state != Destroying || then.revision != k.Revision || then.held < wait {
-				return &WaitError{Op: OpErase, Key: id, Remaining: max(0, wait-d.from.held(d.from.byID[id]))}
-			}
-		}
 		k.Wraps = []wrap{}
-		d.move(k, Destroyed, op)
+		d.move(k, Destroyed, forced(OpErase, opts.Force))
 		return nil
 	})
 	return err
+}
+
+// erasable returns the key if its wraps may be erased now. errDone: they are.
+func (r *Keyring) erasable(d *draft, id uint32, proof *Census, force bool) (*keyRecord, error) {
+	k, err := d.key(id)
+	if err != nil {
+		return nil, err
+	}
+	switch k.State {
+	case Destroyed:
+		return nil, errDone
+	case Destroying:
+	default:
+		return nil, keyError(k.ID, fmt.Errorf("%w: it is %s; Destroy comes first", ErrState, k.State))
+	}
+	if force {
+		return k, nil
+	}
+	then, err := proof.unused(r.name, k.Purpose, id)
+	if err != nil {
+		return nil, keyError(k.ID, err)
+	}
+	wait := r.core().opts.DestroyWait
+	// The same destroying: it may have been enabled and written with the ring
+	// restored in between.
+	if then.state != Destroying || then.revision != k.Revision || then.held < wait {
+		return nil, &WaitError{Op: OpErase, Key: id, Remaining: max(0, wait-d.from.held(d.from.byID[id]))}
+	}
+	return k, nil
+}
+
+// MayDestroy tells what Destroy would say to a census, or Erase, if the key is being
+// destroyed already: nil, or why not, and for how long not. It changes nothing.
+//
+// Errors: those of Destroy and Erase but for ErrConflict.
+func (r *Keyring) MayDestroy(ctx context.Context, id uint32, proof *Census) error {
+	_, err := r.change(ctx, "", func(d *draft) error {
+		if _, err := r.destroyable(d, id, proof, false); !errors.Is(err, errDone) {
+			return cmp.Or(err, errDone)
+		}
+		_, err := r.erasable(d, id, proof, false)
+		return cmp.Or(err, errDone)
+	})
+	return ringError(r.name, err)
 }

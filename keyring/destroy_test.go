@@ -1,7 +1,9 @@
 package keyring
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -22,9 +24,25 @@ func TestDestroyNeedsProof(t *testing.T) {
 			c.Finish()
 			return c
 		}
+		// MayDestroy says the same before.
+		asked := func(proof *Census, do func(context.Context, uint32, *Census, *DestroyOptions) error) error {
+			t.Helper()
+			revision := ring.Revision()
+			may := ring.MayDestroy(ctx, old.ID(), proof)
+			if ring.Revision() != revision {
+				t.Error("MayDestroy has changed the ring")
+			}
+			err := do(ctx, old.ID(), proof, nil)
+			if fmt.Sprint(may) != fmt.Sprint(err) {
+				t.Errorf("MayDestroy said %v, and then it was %v", may, err)
+			}
+			return err
+		}
+		destroy := func(proof *Census) error { t.Helper(); return asked(proof, ring.Destroy) }
+		erase := func(proof *Census) error { t.Helper(); return asked(proof, ring.Erase) }
 		primary := census(0)
 		must[uint32](t)(ring.Rotate(ctx, Data, &RotateOptions{Now: true}))
-		if d := remaining(t, ring.Destroy(ctx, old.ID(), primary, nil)); d != quiet {
+		if d := remaining(t, destroy(primary)); d != quiet {
 			t.Errorf("with a census from before the demotion: wait %v", d)
 		}
 		early := census(0)
@@ -32,7 +50,7 @@ func TestDestroyNeedsProof(t *testing.T) {
 		alsoEarly := census(0)
 		time.Sleep(time.Millisecond)
 		for _, c := range []*Census{primary, early, alsoEarly} {
-			if d := remaining(t, ring.Destroy(ctx, old.ID(), c, nil)); d != 0 {
+			if d := remaining(t, destroy(c)); d != 0 {
 				t.Errorf("a new census may begin now, not in %v", d)
 			}
 		}
@@ -45,12 +63,12 @@ func TestDestroyNeedsProof(t *testing.T) {
 		}{
 			"none": {nil, ErrCensus}, "unfinished": {unfinished, ErrCensus}, "of another ring": {otherRing, ErrCensus}, "one row": {census(1), ErrInUse},
 		} {
-			if err := ring.Destroy(ctx, old.ID(), c.proof, nil); !errors.Is(err, c.want) {
+			if err := destroy(c.proof); !errors.Is(err, c.want) {
 				t.Errorf("census %s: %v", what, err)
 			}
 		}
 		proof := census(0)
-		if err := ring.Destroy(ctx, old.ID(), proof, nil); err != nil {
+		if err := destroy(proof); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := ring.Key(ctx, Data, old.ID()); !errors.Is(err, ErrKeyDisabled) {
@@ -67,31 +85,31 @@ func TestDestroyNeedsProof(t *testing.T) {
 		if err := ring.Erase(ctx, old.ID(), proof, nil); !errors.Is(err, ErrState) {
 			t.Errorf("erase an enabled key: %v", err)
 		}
-		if err := ring.Destroy(ctx, old.ID(), census(0), nil); err != nil {
+		if err := destroy(census(0)); err != nil {
 			t.Fatal(err)
 		}
 		// The wait begins anew, and the first census doesn't count twice.
 		second := census(0)
 		time.Sleep(DefaultDestroyWait - time.Millisecond)
 		for _, c := range []*Census{proof, second, census(0)} {
-			if d := remaining(t, ring.Erase(ctx, old.ID(), c, nil)); d != time.Millisecond {
+			if d := remaining(t, erase(c)); d != time.Millisecond {
 				t.Errorf("early: wait %v", d)
 			}
 		}
 		time.Sleep(time.Millisecond)
 		for _, c := range []*Census{proof, second} {
-			if d := remaining(t, ring.Erase(ctx, old.ID(), c, nil)); d != 0 {
+			if d := remaining(t, erase(c)); d != 0 {
 				t.Errorf("with an old census: wait %v", d)
 			}
 		}
-		if err := ring.Erase(ctx, old.ID(), census(3), nil); !errors.Is(err, ErrInUse) {
+		if err := erase(census(3)); !errors.Is(err, ErrInUse) {
 			t.Errorf("in use: %v", err)
 		}
 		last := census(0)
 		if err := ring.Erase(ctx, old.ID(), last, &DestroyOptions{Actor: "ops"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := ring.Erase(ctx, old.ID(), last, nil); err != nil {
+		if err := erase(last); err != nil {
 			t.Errorf("again: %v", err)
 		}
 		if err := ring.Enable(ctx, old.ID(), nil); !errors.Is(err, ErrKeyDestroyed) {

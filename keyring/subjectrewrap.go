@@ -277,7 +277,8 @@ func (r *Keyring) rewrapSome(ctx context.Context) (int, error) {
 
 // CountSubjects counts, for each subject-wrap key, the subjects whose keys it
 // wraps: what a census must have counted, instead of rows, before such a key may
-// be destroyed. It unwraps each: a record that only says so proves nothing.
+// be destroyed. It unwraps each: a record that only says so proves nothing. A store
+// that keeps no subjects has none.
 //
 // Errors: ErrCensus if c is another ring's; those of RewrapSubjects, at the first.
 func (r *Keyring) CountSubjects(ctx context.Context, c *Census) error {
@@ -288,7 +289,19 @@ func (s *subjects) count(ctx context.Context, c *Census) error {
 	if c == nil || c.ring != s.ring.name {
 		return fmt.Errorf("%w: it is another ring's, or none", ErrCensus)
 	}
-	err := s.each(ctx, SubjectHash{}, 0, func(page []SubjectHash, rows map[SubjectHash]Record, last bool) error {
+	if s.store != nil {
+		if err := s.countEach(ctx, c); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subjects = true
+	return nil
+}
+
+func (s *subjects) countEach(ctx context.Context, c *Census) error {
+	return s.each(ctx, SubjectHash{}, 0, func(page []SubjectHash, rows map[SubjectHash]Record, last bool) error {
 		return severally(len(page), runtime.GOMAXPROCS(0), func(i int) error {
 			h := page[i]
 			r, ok := rows[h]
@@ -305,13 +318,6 @@ func (s *subjects) count(ctx context.Context, c *Census) error {
 			return nil
 		})
 	})
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.subjects = true
-	return nil
 }
 
 func (s *subjects) countOne(ctx context.Context, h SubjectHash, r Record) (uint32, error) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/structseal/structseal/itest/stores/dbserver"
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/keyring/keyringtest"
 	"github.com/structseal/structseal/keyring/sqlstore"
@@ -96,7 +97,7 @@ func conform(t *testing.T, s site, dead func(dir string) site, socket string, lo
 // listen accepts connections on a socket and returns its directory.
 func listen(t *testing.T, socket string, serve func(net.Conn)) (dir string) {
 	t.Helper()
-	dir, err := shortDir()
+	dir, err := dbserver.ShortDir()
 	if err != nil {
 		t.Fatal(err)
 	}

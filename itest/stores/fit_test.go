@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/structseal/structseal/itest/stores/dbserver"
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/kmsprovider/localkms"
 )
@@ -20,14 +21,14 @@ func TestReplicaIsRefused(t *testing.T) {
 	if err := s.store(t).CompareAndSwap(ctx, "app", 0, keyring.Record{Revision: 1, Data: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
-	primary, err := postgresCluster()
-	need(t, err)
-	standby, err := newCluster()
-	need(t, err)
-	need(t, standby.run("pg_basebackup", "-D", standby.data, "-h", primary.dir, "-U", "postgres", "-R", "-X", "stream", "-c", "fast"))
-	need(t, standby.serve())
+	primary, err := dbserver.Postgres()
+	dbserver.Need(t, err)
+	standby, err := dbserver.NewCluster()
+	dbserver.Need(t, err)
+	dbserver.Need(t, standby.Run("pg_basebackup", "-D", standby.Data, "-h", primary.Dir, "-U", "postgres", "-R", "-X", "stream", "-c", "fast"))
+	dbserver.Need(t, standby.Serve())
 	replica := s
-	replica.dsn = strings.Replace(s.dsn, primary.dir, standby.dir, 1)
+	replica.dsn = strings.Replace(s.dsn, primary.Dir, standby.Dir, 1)
 	store := replica.store(t)
 	for _, name := range []string{"app", "none"} {
 		r, err := store.Load(ctx, name)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/structseal/structseal/itest/stores/dbserver"
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/keyring/sqlstore"
 )
@@ -140,19 +141,19 @@ func execute(t testing.TB, db *sql.DB, statements ...string) {
 
 func postgres(t testing.TB) site {
 	t.Helper()
-	c, err := postgresCluster()
-	need(t, err)
-	all := site{sqlstore.PostgreSQL, "pgx", c.dsn()}
+	c, err := dbserver.Postgres()
+	dbserver.Need(t, err)
+	all := site{sqlstore.PostgreSQL, "pgx", c.DSN()}
 	name := random()
 	execute(t, all.open(t), "CREATE DATABASE "+name)
-	all.dsn = "host=" + c.dir + " user=postgres dbname=" + name
+	all.dsn = "host=" + c.Dir + " user=postgres dbname=" + name
 	return all
 }
 
 func maria(t testing.TB) site {
 	t.Helper()
-	socket, err := mariaSocket()
-	need(t, err)
+	socket, err := dbserver.MariaDB()
+	dbserver.Need(t, err)
 	all := site{sqlstore.MySQL, "mysql", "root@unix(" + socket + ")/"}
 	name := random()
 	// The collation that makes the most alike: case, accents and final spaces.

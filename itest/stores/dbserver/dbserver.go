@@ -1,4 +1,7 @@
-package stores
+// Package dbserver starts the database servers that tests need: PostgreSQL and MariaDB
+// from what is installed, on sockets in a temporary directory. They end with the
+// process.
+package dbserver
 
 import (
 	"context"
@@ -32,20 +35,17 @@ func atExit(f func()) {
 	stops.list = append(stops.list, f)
 }
 
-func TestMain(m *testing.M) {
-	if os.Getenv(childDriver) != "" {
-		if err := child(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+// Run runs the tests of a package, and then ends the servers that they have started.
+// Call it from TestMain.
+func Run(m *testing.M) (code int) {
 	mysql.SetLogger(&mysql.NopLogger{}) // it reports what the tests provoke
-	code := m.Run()
+	code = m.Run()
+	stops.Lock()
+	defer stops.Unlock()
 	for i := len(stops.list) - 1; i >= 0; i-- {
 		stops.list[i]()
 	}
-	os.Exit(code)
+	return code
 }
 
 // errMissing: a program isn't installed.
@@ -64,9 +64,9 @@ func program(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w", name, errMissing)
 }
 
-// need ends the test if a server could not be started: as skipped only if it
+// Need ends the test if a server could not be started: as skipped only if it
 // isn't installed, and not where everything must be.
-func need(t testing.TB, err error) {
+func Need(t testing.TB, err error) {
 	t.Helper()
 	switch {
 	case err == nil:
@@ -100,9 +100,9 @@ func ready(driver, dsn string) error {
 	}
 }
 
-// shortDir makes a directory whose path leaves room for a socket's name, and
+// ShortDir makes a directory whose path leaves room for a socket's name, and
 // which a server's user can reach.
-func shortDir() (string, error) {
+func ShortDir() (string, error) {
 	dir, err := os.MkdirTemp("/tmp", "ring")
 	if err == nil {
 		atExit(func() { os.RemoveAll(dir) })
@@ -126,22 +126,23 @@ func launch(cmd *exec.Cmd, end syscall.Signal) error {
 	return nil
 }
 
-// A cluster is a PostgreSQL server's directory and how to run its programs.
-type cluster struct {
-	dir  string // socket
-	data string
+// A Cluster is a PostgreSQL server's directory and how to run its programs.
+type Cluster struct {
+	Dir  string // of the socket
+	Data string
 	attr *syscall.SysProcAttr
 }
 
-func (c cluster) dsn() string { return "host=" + c.dir + " user=postgres dbname=postgres" }
+// DSN is for the driver pgx.
+func (c Cluster) DSN() string { return "host=" + c.Dir + " user=postgres dbname=postgres" }
 
-func (c cluster) command(name string, args ...string) (*exec.Cmd, error) {
+func (c Cluster) command(name string, args ...string) (*exec.Cmd, error) {
 	path, err := program(name)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(path, args...)
-	cmd.Dir, cmd.Env = c.dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+	cmd.Dir, cmd.Env = c.Dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 	if c.attr != nil {
 		attr := *c.attr
 		cmd.SysProcAttr = &attr
@@ -149,7 +150,8 @@ func (c cluster) command(name string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-func (c cluster) run(name string, args ...string) error {
+// Run runs one of the server's programs.
+func (c Cluster) Run(name string, args ...string) error {
 	cmd, err := c.command(name, args...)
 	if err != nil {
 		return err
@@ -160,15 +162,16 @@ func (c cluster) run(name string, args ...string) error {
 	return nil
 }
 
-func newCluster() (cluster, error) {
+// NewCluster makes a directory for a server.
+func NewCluster() (Cluster, error) {
 	if _, err := program("initdb"); err != nil {
-		return cluster{}, err
+		return Cluster{}, err
 	}
-	dir, err := shortDir()
+	dir, err := ShortDir()
 	if err != nil {
-		return cluster{}, err
+		return Cluster{}, err
 	}
-	c := cluster{dir: dir, data: filepath.Join(dir, "d")}
+	c := Cluster{Dir: dir, Data: filepath.Join(dir, "d")}
 	if os.Geteuid() != 0 {
 		return c, nil
 	}
@@ -189,8 +192,19 @@ func newCluster() (cluster, error) {
 	return c, os.Chown(dir, uid, gid)
 }
 
-func (c cluster) serve() error {
-	cmd, err := c.command("postgres", "-D", c.data, "-k", c.dir, "-c", "listen_addresses=",
+// Initialize makes the files of an empty server.
+func (c Cluster) Initialize() error {
+	return c.Run("initdb", "-D", c.Data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+}
+
+// Crash ends the server without letting it finish anything. Serve starts it again.
+func (c Cluster) Crash() error {
+	return c.Run("pg_ctl", "-D", c.Data, "-m", "immediate", "-w", "-t", "60", "stop")
+}
+
+// Serve starts the server.
+func (c Cluster) Serve() error {
+	cmd, err := c.command("postgres", "-D", c.Data, "-k", c.Dir, "-c", "listen_addresses=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200")
 	if err != nil {
 		return err
@@ -198,23 +212,23 @@ func (c cluster) serve() error {
 	if err := launch(cmd, syscall.SIGQUIT); err != nil {
 		return err
 	}
-	return ready("pgx", c.dsn())
+	return ready("pgx", c.DSN())
 }
 
-// postgresCluster is the server that all tests share.
-var postgresCluster = sync.OnceValues(func() (cluster, error) {
-	c, err := newCluster()
+// Postgres is the server that all tests of a process share.
+var Postgres = sync.OnceValues(func() (Cluster, error) {
+	c, err := NewCluster()
 	if err != nil {
 		return c, err
 	}
-	if err := c.run("initdb", "-D", c.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"); err != nil {
+	if err := c.Initialize(); err != nil {
 		return c, err
 	}
-	return c, c.serve()
+	return c, c.Serve()
 })
 
-// mariaSocket is where the MariaDB server that all tests share listens.
-var mariaSocket = sync.OnceValues(func() (string, error) {
+// MariaDB is the socket of the MariaDB server that all tests of a process share.
+var MariaDB = sync.OnceValues(func() (string, error) {
 	install, err := program("mariadb-install-db")
 	if err != nil {
 		return "", err
@@ -223,7 +237,7 @@ var mariaSocket = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := shortDir()
+	dir, err := ShortDir()
 	if err != nil {
 		return "", err
 	}

@@ -1,0 +1,118 @@
+package sqlrows
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/structseal/structseal/rotate"
+)
+
+// A row is a rotate.Row with what it was read as.
+type row struct {
+	rotate.Row
+	key  []any
+	read []any // binds and cells, as the database gave them
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// read reads rows by a statement that selects t.sql.columns.
+func (t *Table) read(ctx context.Context, q querier, query string, args []any) ([]row, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []row
+	for rows.Next() {
+		r, err := t.scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+func (t *Table) scan(rows *sql.Rows) (row, error) {
+	named := func(list []column) (n int) {
+		for _, c := range list {
+			if c.name != "" {
+				n++
+			}
+		}
+		return n
+	}
+	values := make([]any, len(t.keys)+named(t.binds)+len(t.cells))
+	into := make([]any, len(values))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	if err := rows.Scan(into...); err != nil {
+		return row{}, err
+	}
+	r := row{key: values[:len(t.keys)], read: values[len(t.keys):]}
+	for i, c := range t.keys {
+		r.key[i] = c.value(r.key[i])
+	}
+	r.Key = keyText(r.key)
+	rest := r.read
+	r.Binds = make([]string, len(t.binds))
+	for i, c := range t.binds {
+		if c.name == "" {
+			r.Binds[i] = c.constant
+			continue
+		}
+		rest[0] = c.value(rest[0])
+		text, err := c.bindText(rest[0])
+		if err != nil {
+			return row{}, fmt.Errorf("row %s, column %s: %w", r.Key, c.name, err)
+		}
+		r.Binds[i], rest = text, rest[1:]
+	}
+	r.Cells = make([]rotate.Cell, len(t.cells))
+	for i, c := range t.cells {
+		rest[i] = c.value(rest[i])
+		switch v := rest[i].(type) {
+		case nil:
+		case string:
+			r.Cells[i] = rotate.Cell{Value: []byte(v), Text: true}
+		case []byte:
+			r.Cells[i] = rotate.Cell{Value: v}
+		default:
+			return row{}, fmt.Errorf("row %s: %w: column %s holds a %T, neither text nor bytes", r.Key, rotate.ErrMismatch, c.name, v)
+		}
+	}
+	return r, nil
+}
+
+// plain are the rows without what this package needs of them.
+func plain(rows []row) []rotate.Row {
+	out := make([]rotate.Row, len(rows))
+	for i := range rows {
+		out[i] = rows[i].Row
+	}
+	return out
+}
+
+// Scan implements [rotate.Source].
+func (t *Table) Scan(ctx context.Context, after string, limit int) ([]rotate.Row, string, error) {
+	var key []any
+	if after != "" {
+		var err error
+		if key, err = decodeKey(after, len(t.keys)); err != nil {
+			return nil, "", err
+		}
+	}
+	query, args := t.between(t.sql.columns, key, nil, limit)
+	rows, err := t.read(ctx, t.db, t.d.number(query), args)
+	if err != nil || len(rows) < limit {
+		return plain(rows), "", err
+	}
+	next, err := encodeKey(rows[len(rows)-1].key)
+	return plain(rows), next, err
+}
