@@ -51,6 +51,7 @@ type Bind struct {
 	// of the kind SubjectKind.
 	Subject     bool   `json:"subject,omitempty"`
 	SubjectKind string `json:"subject_kind,omitempty"`
+	Category    string `json:"category,omitempty"` // what it is; not the record's
 }
 
 // A BindKind says how a value is written as text, which is what is authenticated.
@@ -58,23 +59,28 @@ type BindKind string
 
 const (
 	BindText    BindKind = "text"    // strings, and what marshals itself as text
-	BindUUID    BindKind = "uuid"    // 16 bytes that marshal themselves as 36 characters
+	BindUUID    BindKind = "uuid"    // 16 bytes of a type called UUID: written as 36 characters
 	BindBytes   BindKind = "bytes"   // []byte and [N]byte, as they are
 	BindInteger BindKind = "integer" // in decimal
 )
 
 // A Field is a sealed value, or a column of several.
 type Field struct {
-	Path     []string `json:"path"`     // labels, from the record down
-	Field    string   `json:"field"`    // Go names, "Address.Street"
-	Type     string   `json:"type"`     // Go type, "structseal.Sealed[time.Time]"
-	Position string   `json:"position"` // "model/customer.go:14"
-	Column   string   `json:"column,omitempty"`
+	Path     []string `json:"path"`             // labels, from the record down
+	Field    string   `json:"field"`            // Go names, "Address.Street"
+	Type     string   `json:"type"`             // Go type, "structseal.Sealed[time.Time]"
+	Position string   `json:"position"`         // "model/customer.go:14"
+	Column   string   `json:"column,omitempty"` // "" if it is in none, or nobody knows in which
 	Form     Form     `json:"form"`
-	Nullable bool     `json:"nullable,omitempty"`
+	// Nullable says that NULL may stand there: for a nil pointer, slice or map, or an
+	// invalid sql.Null.
+	Nullable bool `json:"nullable,omitempty"`
 	// Many says that the column holds a slice, an array, a map or a record of its own,
 	// so that it isn't one ciphertext.
-	Many     bool   `json:"many,omitempty"`
+	Many bool `json:"many,omitempty"`
+	// Shape is the path with the containers on it, "lines[].notes{}", if there are any:
+	// [] for the elements of a slice or array, {} for those of a map.
+	Shape    string `json:"shape,omitempty"`
 	Det      string `json:"det,omitempty"`    // domain of a deterministic field
 	Record   string `json:"record,omitempty"` // label of the record that is inside
 	Category string `json:"category,omitempty"`
@@ -88,6 +94,9 @@ const (
 	FormBytes  Form = "bytes"  // bytes: sealed binary
 	FormSealed Form = "sealed" // a Sealed[T]: sealed "s1.…", or binary
 	FormRecord Form = "record" // a record of its own, see Record
+	// FormRecursive: a struct that the path has come through already. Its fields are
+	// sealed at any depth, and listed once.
+	FormRecursive Form = "recursive"
 )
 
 // FieldLabel returns a field's path as errors show it, "customer.address.street".
@@ -178,7 +187,7 @@ func (m *Manifest) Validate() error {
 			}
 			paths[path] = true
 			switch f.Form {
-			case FormString, FormBytes, FormSealed, FormRecord:
+			case FormString, FormBytes, FormSealed, FormRecord, FormRecursive:
 			default:
 				bad("record %s: field %.100q has the unknown form %.60q", r.Label, f.Field, f.Form)
 			}
