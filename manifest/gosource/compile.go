@@ -28,6 +28,7 @@ type plan struct {
 	fields       []field
 	binds        map[string]Problem // by label: where they are
 	uses         []*plan            // of the structs in its fields
+	folded       []types.Type       // structs that it embeds
 	described    *describe.Struct
 	dynamicTable bool
 	problems     []Problem
@@ -287,6 +288,7 @@ func (c *compiler) addUntagged(p *plan, v *types.Var, chain []describe.GoField, 
 		return
 	}
 	if v.Embedded() && isStruct(t) && !hasMarker(t) && sealedOf(t) == nil {
+		p.folded = append(p.folded, c.canonical(t))
 		c.addFields(p, t, chain, labels)
 		return
 	}

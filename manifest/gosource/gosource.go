@@ -113,7 +113,7 @@ func (r *reader) collect(p Package) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.TypeSpec:
-				if s, ok := n.Type.(*ast.StructType); ok {
+				if s, ok := n.Type.(*ast.StructType); ok && !n.Assign.IsValid() {
 					named[s] = true
 				}
 				obj, _ := p.Info.Defs[n.Name].(*types.TypeName)
@@ -171,6 +171,9 @@ func (r *reader) record(t types.Type) {
 	problems := check(root)
 	for _, p := range root.reach() {
 		r.reached[p.typ] = true
+		for _, t := range p.folded {
+			r.reached[t] = true
+		}
 		if p.marker.Label != "" {
 			r.addRoot(p.typ)
 		}

@@ -1,0 +1,79 @@
+package inventory_test
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/structseal/structseal/cmd/structseal/inventory"
+	"github.com/structseal/structseal/cmd/structseal/inventory/testdata/good"
+	"github.com/structseal/structseal/manifest"
+)
+
+// text writes records without their positions, in an order of their own.
+func texts(t *testing.T, records []manifest.Record) []string {
+	t.Helper()
+	var out []string
+	for _, r := range records {
+		r.Position = ""
+		r.Fields = slices.Clone(r.Fields)
+		for i := range r.Fields {
+			r.Fields[i].Position = ""
+		}
+		text, err := json.MarshalIndent(r, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(text))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestSourceIsReflection: what is read from source is what package structseal finds at
+// run time, record for record.
+func TestSourceIsReflection(t *testing.T) {
+	inv, err := inventory.Load(t.Context(), inventory.Options{Patterns: []string{"./testdata/good"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range append(inv.Problems, inv.Notes...) {
+		t.Error(p)
+	}
+	var want []manifest.Record
+	for i, describe := range good.All {
+		r, err := describe()
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		want = append(want, r)
+	}
+	a, b := texts(t, inv.Manifest.Records), texts(t, want)
+	for _, r := range a {
+		if !slices.Contains(b, r) {
+			t.Errorf("only in source: %s", r)
+		}
+	}
+	for _, r := range b {
+		if !slices.Contains(a, r) {
+			t.Errorf("only by reflection: %s", r)
+		}
+	}
+	if len(a) != len(b) {
+		t.Errorf("%d records in source, %d by reflection", len(a), len(b))
+	}
+	for _, r := range inv.Manifest.Records {
+		if !strings.HasPrefix(r.Position, "inventory/testdata/good/") {
+			t.Errorf("%s is at %s", r.Type, r.Position)
+		}
+	}
+	if err := inv.Manifest.Validate(); err != nil {
+		t.Error(err)
+	}
+	if os.Getenv("DUMP") != "" {
+		b, _ := inv.Manifest.Text()
+		os.Stdout.Write(b)
+	}
+}
