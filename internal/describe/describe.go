@@ -127,7 +127,7 @@ func appendFields(fields []manifest.Field, s *Struct, at place) []manifest.Field
 		prefix := at.prefix + prefixOf(m.Chain)
 		column, explicit := columnOf(prefix, m)
 		f := manifest.Field{
-			Path:     slices.Clone(in.path),
+			Path:     append([]string{}, in.path...),
 			Field:    in.field,
 			Type:     TypeText(m.Type),
 			Position: m.Position,

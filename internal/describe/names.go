@@ -153,7 +153,7 @@ func plural(name string) string {
 		return name[:len(name)-1] + "ies"
 	case hasSuffix("x", "ch", "ss", "sh"):
 		return name + "es"
-	case hasSuffix("s"):
+	case hasSuffix("s"), name[len(name)-1] < 'a', name[len(name)-1] > 'z':
 		return name
 	}
 	return name + "s"

@@ -222,7 +222,7 @@ func hasTypeParams(t types.Type, seen []types.Type) bool {
 
 // reflectText writes a type as package reflect does, because errors of package
 // structseal have it so.
-func reflectText(t types.Type) string { return writeType(t, (*types.Package).Name) }
+func reflectText(t types.Type) string { return writeType(t, (*types.Package).Name, false) }
 
 // argumentPath is how package reflect names packages inside of type arguments.
 func argumentPath(p *types.Package) string {
@@ -232,8 +232,8 @@ func argumentPath(p *types.Package) string {
 	return p.Path()
 }
 
-func writeType(t types.Type, qualify func(*types.Package) string) string {
-	write := func(t types.Type) string { return writeType(t, qualify) }
+func writeType(t types.Type, qualify func(*types.Package) string, argument bool) string {
+	write := func(t types.Type) string { return writeType(t, qualify, argument) }
 	switch t := types.Unalias(t).(type) {
 	case *types.Basic:
 		if t.Kind() == types.UnsafePointer {
@@ -262,7 +262,11 @@ func writeType(t types.Type, qualify func(*types.Package) string) string {
 		for i := range t.NumFields() {
 			f := t.Field(i)
 			text := write(f.Type())
-			if !f.Embedded() {
+			switch {
+			case f.Embedded():
+			case argument && !f.Exported():
+				text = qualify(f.Pkg()) + "." + f.Name() + " " + text
+			default:
 				text = f.Name() + " " + text
 			}
 			if tag := t.Tag(i); tag != "" {
@@ -298,7 +302,7 @@ func nameOf(t types.Type) string {
 	name := n.Obj().Name()
 	var args []string
 	for a := range n.TypeArgs().Types() {
-		args = append(args, writeType(a, argumentPath))
+		args = append(args, writeType(a, argumentPath, true))
 	}
 	if args != nil {
 		name += "[" + strings.Join(args, ",") + "]"

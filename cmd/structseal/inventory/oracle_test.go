@@ -2,12 +2,13 @@ package inventory_test
 
 import (
 	"encoding/json"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/cmd/structseal/inventory"
+	"github.com/structseal/structseal/cmd/structseal/inventory/testdata/bad"
 	"github.com/structseal/structseal/cmd/structseal/inventory/testdata/good"
 	"github.com/structseal/structseal/manifest"
 )
@@ -72,8 +73,59 @@ func TestSourceIsReflection(t *testing.T) {
 	if err := inv.Manifest.Validate(); err != nil {
 		t.Error(err)
 	}
-	if os.Getenv("DUMP") != "" {
-		b, _ := inv.Manifest.Text()
-		os.Stdout.Write(b)
+}
+
+// TestSourceRefusesWhatReflectionRefuses: the same fields for the same reasons.
+func TestSourceRefusesWhatReflectionRefuses(t *testing.T) {
+	inv, err := inventory.Load(t.Context(), inventory.Options{Patterns: []string{"./testdata/bad"}})
+	if err != nil {
+		t.Fatal(err)
 	}
+	if r := inv.Manifest.Records; len(r) != 1 || r[0].Label != "hidden" {
+		t.Errorf("records that are refused, but for hidden: %v", r)
+	}
+	got := make(map[string]bool)
+	for _, p := range inv.Problems {
+		got[strings.Join([]string{p.Type, p.Field, p.Tag, p.Reason}, "\n\t")] = true
+		if !strings.HasPrefix(p.Position, "inventory/testdata/bad/bad.go:") {
+			t.Errorf("%s is at %s", p, p.Position)
+		}
+	}
+	want := make(map[string]bool)
+	for i, check := range bad.Checks {
+		err := check()
+		if err == nil {
+			t.Errorf("check %d finds nothing", i)
+			continue
+		}
+		for _, e := range tagErrors(err) {
+			want[strings.Join([]string{e.Type, e.Field, e.Tag, e.Reason}, "\n\t")] = true
+		}
+	}
+	for p := range got {
+		if !want[p] {
+			t.Errorf("only in source: %s", p)
+		}
+	}
+	for p := range want {
+		if !got[p] {
+			t.Errorf("only by reflection: %s", p)
+		}
+	}
+	if len(want) < 90 {
+		t.Errorf("%d problems only", len(want))
+	}
+}
+
+func tagErrors(err error) (out []*structseal.TagError) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			out = append(out, tagErrors(e)...)
+		}
+		return out
+	}
+	if e, ok := err.(*structseal.TagError); ok {
+		return []*structseal.TagError{e}
+	}
+	return nil
 }
