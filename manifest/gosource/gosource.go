@@ -23,11 +23,11 @@ type Package struct {
 
 // A Problem is something that was found in source.
 type Problem struct {
-	Position string // "model/customer.go:14:2"
-	Type     string // as package structseal writes it, "model.Customer"
-	Field    string // Go name, "" for the type as a whole
-	Tag      string // the raw struct tag
-	Reason   string // what is wrong and what to do
+	Position string `json:"position"`        // "model/customer.go:14:2"
+	Type     string `json:"type"`            // as package structseal writes it, "model.Customer"
+	Field    string `json:"field,omitempty"` // Go name, "" for the type as a whole
+	Tag      string `json:"tag,omitempty"`   // the raw struct tag
+	Reason   string `json:"reason"`          // what is wrong and what to do
 }
 
 func (p Problem) String() string {
