@@ -120,7 +120,7 @@ func takeInventory(ctx context.Context, o inventoryOptions) (*inventoryReport, e
 	case len(inv.Problems) > 0:
 		return report, nil
 	case len(now.Records) == 0:
-		return report, fmt.Errorf("no records in %d packages: name those that declare them", inv.Packages)
+		return report, fmt.Errorf("no records in %s: name those that declare them", count(inv.Packages, "package"))
 	}
 	if err := now.Validate(); err != nil {
 		return report, err

@@ -127,8 +127,12 @@ func (p places) file(pkg, name string) string {
 // packages that these ones import.
 func (p places) loadErrors(loaded []*packages.Package) (errs []SourceError) {
 	packages.Visit(loaded, nil, func(pkg *packages.Package) {
+		located := slices.ContainsFunc(pkg.Errors, func(e packages.Error) bool { return e.Pos != "" && e.Pos != "-" })
 		for _, e := range pkg.Errors {
 			position := e.Pos
+			if located && (position == "" || position == "-") {
+				continue // the compiler's words for what has a place already
+			}
 			if file, rest, ok := cutPosition(position); ok {
 				position = p.file(pkg.PkgPath, file) + rest
 			}
