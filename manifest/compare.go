@@ -34,7 +34,7 @@ func (c Change) String() string {
 func Compare(older, newer *Manifest) []Change {
 	c := new(comparison)
 	for i := range older.Records {
-		c.record(&older.Records[i], newer, c.peer(&older.Records[i], older, newer))
+		c.record(&older.Records[i], older, newer)
 	}
 	for i := range newer.Records {
 		r := &newer.Records[i]
@@ -65,26 +65,26 @@ func (c *comparison) add(breaking bool, label, position, do, what string, args .
 }
 
 // peer returns the record that an older one is now: the one of its label and type,
-// else one of its label that is new, else any of its label.
-func (c *comparison) peer(r *Record, older, newer *Manifest) *Record {
-	var found *Record
+// else one of its label that is new, else any of its label, which is another one.
+func peer(r *Record, older, newer *Manifest) (found *Record, another bool) {
 	for i := range newer.Records {
 		n := &newer.Records[i]
 		if n.Label != r.Label {
 			continue
 		}
 		if n.Type == r.Type {
-			return n
+			return n, false
 		}
 		isNew := !slices.ContainsFunc(older.Records, func(o Record) bool { return o.Label == n.Label && o.Type == n.Type })
 		if found == nil || isNew {
-			found = n
+			found, another = n, !isNew
 		}
 	}
-	return found
+	return found, another
 }
 
-func (c *comparison) record(r *Record, newer *Manifest, now *Record) {
+func (c *comparison) record(r *Record, older, newer *Manifest) {
+	now, another := peer(r, older, newer)
 	if now == nil {
 		do := "Put it back. If no ciphertext of it is left, in backups neither, accept the change"
 		if i := slices.IndexFunc(newer.Records, func(n Record) bool { return n.Type == r.Type }); i >= 0 {
@@ -93,19 +93,24 @@ func (c *comparison) record(r *Record, newer *Manifest, now *Record) {
 		c.add(true, r.Label, r.Position, do, "the record is gone: its ciphertexts can't be opened any more")
 		return
 	}
-	if now.Type != r.Type {
+	switch {
+	case another:
+		c.add(false, r.Label, r.Position, "", "the type %s is gone, and %s is left of this record", r.Type, now.Type)
+	case now.Type != r.Type:
 		if c.peers == nil {
 			c.peers = make(map[string]*Record)
 		}
 		c.peers[r.Type] = now
 		c.add(false, r.Label, now.Position, "", "the type was renamed from %s to %s", r.Type, now.Type)
 	}
-	c.bindings(r, now)
-	if r.Table != now.Table {
-		c.add(false, r.Label, now.Position, "The rows must move with it", "the table was %q and is %q", r.Table, now.Table)
-	}
-	if r.Category != now.Category {
-		c.add(false, r.Label, now.Position, "", "the category was %q and is %q", r.Category, now.Category)
+	if !another {
+		c.bindings(r, now)
+		if r.Table != now.Table {
+			c.add(false, r.Label, now.Position, "The rows must move with it", "the table was %q and is %q", r.Table, now.Table)
+		}
+		if r.Category != now.Category {
+			c.add(false, r.Label, now.Position, "", "the category was %q and is %q", r.Category, now.Category)
+		}
 	}
 	for i := range r.Fields {
 		f := &r.Fields[i]

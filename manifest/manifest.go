@@ -146,7 +146,8 @@ func Parse(text []byte) (*Manifest, error) {
 	return m, m.Validate()
 }
 
-// Validate reports what contradicts itself, as an ErrManifest.
+// Validate reports what contradicts itself, as an ErrManifest: labels, kinds or forms
+// that are missing, unknown or taken, two subjects of a record, two values in a column.
 func (m *Manifest) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) {
@@ -161,11 +162,21 @@ func (m *Manifest) Validate() error {
 			bad("record %.100q has no label or no fields", r.Label)
 		}
 		labels, subjects := make(map[string]bool), 0
+		columns := make(map[string]string) // of one value each: whose
+		column := func(name, field string) {
+			if other, taken := columns[name]; taken {
+				bad("record %s (%s): fields %s and %s have the same column %q", r.Label, r.Type, other, field, name)
+			}
+			if name != "" {
+				columns[name] = field
+			}
+		}
 		for _, b := range r.Binds {
 			if b.Label == "" || labels[b.Label] {
 				bad("record %s: bind field %.100q has no label, or one that is taken", r.Label, b.Field)
 			}
 			labels[b.Label] = true
+			column(b.Column, b.Field)
 			if b.Subject {
 				subjects++
 			}
@@ -186,6 +197,12 @@ func (m *Manifest) Validate() error {
 				bad("record %s: field %.100q has an empty path, or one that is taken", r.Label, f.Field)
 			}
 			paths[path] = true
+			if !f.Many {
+				column(f.Column, f.Field)
+			}
+			if (f.Form == FormRecord) != (f.Record != "") {
+				bad("record %s: field %.100q has the form %s and the record %.100q", r.Label, f.Field, f.Form, f.Record)
+			}
 			switch f.Form {
 			case FormString, FormBytes, FormSealed, FormRecord, FormRecursive:
 			default:
@@ -206,7 +223,7 @@ func (m *Manifest) Text() ([]byte, error) {
 		slices.SortFunc(r.Binds, func(a, b Bind) int { return cmp.Compare(a.Label, b.Label) })
 	}
 	slices.SortFunc(out.Records, func(a, b Record) int {
-		return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.Type, b.Type))
+		return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Position, b.Position))
 	})
 	text, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {
