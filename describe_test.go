@@ -45,8 +45,8 @@ func TestDescribe(t *testing.T) {
 	want := manifest.Record{
 		Label: "described", Type: "github.com/structseal/structseal_test.described", Table: "app.people", Category: "contact", Require: []string{"region"},
 		Binds: []manifest.Bind{
-			{Label: "id", Field: "describedBase.ID", Column: "base_id", Kind: manifest.BindBytes, Subject: true, SubjectKind: "person", Category: "identifier"},
-			{Label: "tenant", Field: "Tenant", Column: "owner", Kind: manifest.BindInteger},
+			{Label: "id", Field: "describedBase.ID", Type: "[16]byte", Column: "base_id", Kind: manifest.BindBytes, Subject: true, SubjectKind: "person", Category: "identifier"},
+			{Label: "tenant", Field: "Tenant", Type: "int64", Column: "owner", Kind: manifest.BindInteger},
 		},
 		Fields: []manifest.Field{
 			{Path: []string{"memo"}, Field: "describedBase.Memo", Type: "string", Column: "base_memo", Form: manifest.FormString},

@@ -159,13 +159,13 @@ func (c *comparison) bindings(r, now *Record) {
 			c.add(true, label, now.Position, again, "the bind field is gone: what was bound to it doesn't open without it")
 		default:
 			if b.Kind != n.Kind && !sameText(b.Kind, n.Kind) {
-				c.add(true, label, now.Position, again, "the bind field was %s and is %s: its text isn't the same any more", b.Kind, n.Kind)
+				c.add(true, label, n.Position, again, "the bind field was %s and is %s: its text isn't the same any more", b.Kind, n.Kind)
 			}
 			if b.Column != n.Column {
-				c.add(false, label, now.Position, "The rows must move with it", "the column was %q and is %q", b.Column, n.Column)
+				c.add(false, label, n.Position, "The rows must move with it", "the column was %q and is %q", b.Column, n.Column)
 			}
 			if b.Category != n.Category {
-				c.add(false, label, now.Position, "", "the category was %q and is %q", b.Category, n.Category)
+				c.add(false, label, n.Position, "", "the category was %q and is %q", b.Category, n.Category)
 			}
 		}
 	}
@@ -173,9 +173,9 @@ func (c *comparison) bindings(r, now *Record) {
 		switch {
 		case bind(r, n.Label) != nil:
 		case slices.Contains(r.Require, n.Label):
-			c.add(false, r.Label+"."+n.Label, now.Position, "", "Bind(%q) was required and is a bind field now", n.Label)
+			c.add(false, r.Label+"."+n.Label, n.Position, "", "Bind(%q) was required and is a bind field now", n.Label)
 		default:
-			c.add(true, r.Label+"."+n.Label, now.Position, again, "the bind field is new: what was sealed without it doesn't open with it")
+			c.add(true, r.Label+"."+n.Label, n.Position, again, "the bind field is new: what was sealed without it doesn't open with it")
 		}
 	}
 	for _, label := range r.Require {

@@ -43,10 +43,12 @@ type Record struct {
 
 // A Bind is a field that stays readable and authenticates the sealed ones.
 type Bind struct {
-	Label  string   `json:"label"`
-	Field  string   `json:"field"` // Go name, "Base.ID" in an embedded struct
-	Column string   `json:"column,omitempty"`
-	Kind   BindKind `json:"kind"`
+	Label    string   `json:"label"`
+	Field    string   `json:"field"`    // Go name, "Base.ID" in an embedded struct
+	Type     string   `json:"type"`     // Go type, "uuid.UUID"
+	Position string   `json:"position"` // "model/customer.go:13"
+	Column   string   `json:"column,omitempty"`
+	Kind     BindKind `json:"kind"`
 	// Subject: the sealed fields are under the keys of the subject that the value names,
 	// of the kind SubjectKind.
 	Subject     bool   `json:"subject,omitempty"`

@@ -18,8 +18,8 @@ func customer() manifest.Record {
 		Label: "customer", Type: "example.com/app.Customer", Position: "app.go:10", Table: "customers", Category: "contact",
 		Require: []string{"region"},
 		Binds: []manifest.Bind{
-			{Label: "id", Field: "ID", Column: "id", Kind: manifest.BindUUID, Subject: true, SubjectKind: "person"},
-			{Label: "tenant", Field: "Base.Tenant", Column: "tenant", Kind: manifest.BindInteger},
+			{Label: "id", Field: "ID", Type: "uuid.UUID", Position: "app.go:11", Column: "id", Kind: manifest.BindUUID, Subject: true, SubjectKind: "person"},
+			{Label: "tenant", Field: "Base.Tenant", Type: "int64", Position: "base.go:3", Column: "tenant", Kind: manifest.BindInteger},
 		},
 		Fields: []manifest.Field{
 			{Path: []string{"email"}, Field: "Email", Type: "string", Position: "app.go:13", Column: "email", Form: manifest.FormString},

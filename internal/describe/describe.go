@@ -72,6 +72,8 @@ func Record(s *Struct) (manifest.Record, error) {
 		r.Binds = append(r.Binds, manifest.Bind{
 			Label:       m.Tag.Label,
 			Field:       goName(m.Chain),
+			Type:        TypeText(m.Type),
+			Position:    m.Position,
 			Column:      column,
 			Kind:        m.Kind,
 			Subject:     m.Tag.Subject,

@@ -45,8 +45,8 @@ func (p Problem) String() string {
 // A Result is what was found.
 type Result struct {
 	Records  []manifest.Record // by label, then by type
-	Problems []Problem // tags that package structseal refuses; records with one are left out
-	Notes    []Problem // what could not be looked at
+	Problems []Problem         // tags that package structseal refuses; records with one are left out
+	Notes    []Problem         // what could not be looked at
 }
 
 // Read finds the records that the packages declare, and those that they reach in
@@ -56,7 +56,7 @@ type Result struct {
 // A record that is generic is listed once for each list of type arguments that stands
 // in the packages.
 func Read(pkgs []Package, file func(pkg *types.Package, name string) string) Result {
-	r := &reader{file: file, known: map[string][]types.Type{}, plans: map[types.Type]*plan{}, reached: map[types.Type]bool{}, instances: map[*types.TypeName]bool{}}
+	r := &reader{file: file, known: map[string][]types.Type{}, one: map[types.Type]types.Type{}, free: map[types.Type]bool{}, plans: map[types.Type]*plan{}, reached: map[types.Type]bool{}, instances: map[*types.TypeName]bool{}}
 	for _, p := range pkgs {
 		r.fset = p.Fset
 		r.sources = append(r.sources, p)
@@ -96,8 +96,10 @@ type reader struct {
 	sources []Package
 
 	known   map[string][]types.Type // types by their text, so that identical ones are one
-	roots   []types.Type            // struct types with a marker
-	tagged  []types.Type            // struct types with tags and no marker
+	one     map[types.Type]types.Type
+	free    map[types.Type]bool // types that hold nothing of ours
+	roots   []types.Type        // struct types with a marker
+	tagged  []types.Type        // struct types with tags and no marker
 	plans   map[types.Type]*plan
 	reached map[types.Type]bool // from a record
 
@@ -196,17 +198,15 @@ func (r *reader) record(t types.Type) {
 	r.result.Records = append(r.result.Records, record)
 }
 
-// stray looks at a type that has tags and no marker. Most belong to a record.
+// stray looks at a type that has tags and no marker, and that no record reaches. It
+// may be a part of a record in other packages, or have tags of somebody else's.
 func (r *reader) stray(t types.Type) {
 	if r.reached[t] {
 		return
 	}
 	c := &compiler{reader: r}
 	p := c.structPlan(t)
-	if len(p.problems) > 0 {
-		r.result.Problems = append(r.result.Problems, p.problems...)
-		return
-	}
+	r.result.Notes = append(r.result.Notes, p.problems...)
 	r.result.Notes = append(r.result.Notes, p.problem("", "", "it has seal tags, and no record that was looked at reaches it: give it a marker, or look at the packages that use it, too"))
 }
 

@@ -3,6 +3,7 @@ package gosource
 import (
 	"fmt"
 	"go/types"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,11 +13,18 @@ import (
 )
 
 // holdsSeals reports whether there is something of ours in t, at any depth.
-func (c *compiler) holdsSeals(t types.Type) bool { return c.reachesSeals(t, map[types.Type]bool{}) }
+func (c *compiler) holdsSeals(t types.Type) bool {
+	seen := map[types.Type]bool{}
+	found := c.reachesSeals(t, seen)
+	if !found {
+		maps.Copy(c.free, seen) // asked for again and again: what a server's types reach is a lot
+	}
+	return found
+}
 
 func (c *compiler) reachesSeals(t types.Type, seen map[types.Type]bool) bool {
 	t = c.canonical(t)
-	if seen[t] {
+	if seen[t] || c.free[t] {
 		return false
 	}
 	seen[t] = true

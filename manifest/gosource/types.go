@@ -15,13 +15,18 @@ const root = "github.com/structseal/structseal"
 // canonical returns one value for all identical types.
 func (r *reader) canonical(t types.Type) types.Type {
 	t = types.Unalias(t)
+	if one, ok := r.one[t]; ok {
+		return one
+	}
 	text := types.TypeString(t, nil)
 	for _, known := range r.known[text] {
 		if types.Identical(known, t) {
+			r.one[t] = known
 			return known
 		}
 	}
 	r.known[text] = append(r.known[text], t)
+	r.one[t] = t
 	return t
 }
 

@@ -25,7 +25,10 @@ func withoutLines(m *manifest.Manifest) *manifest.Manifest {
 	for i := range out.Records {
 		r := &out.Records[i]
 		r.Position = fileOf(r.Position)
-		r.Fields = slices.Clone(r.Fields)
+		r.Binds, r.Fields = slices.Clone(r.Binds), slices.Clone(r.Fields)
+		for j := range r.Binds {
+			r.Binds[j].Position = fileOf(r.Binds[j].Position)
+		}
 		for j := range r.Fields {
 			r.Fields[j].Position = fileOf(r.Fields[j].Position)
 		}

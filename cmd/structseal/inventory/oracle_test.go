@@ -19,7 +19,10 @@ func texts(t *testing.T, records []manifest.Record) []string {
 	var out []string
 	for _, r := range records {
 		r.Position = ""
-		r.Fields = slices.Clone(r.Fields)
+		r.Binds, r.Fields = slices.Clone(r.Binds), slices.Clone(r.Fields)
+		for i := range r.Binds {
+			r.Binds[i].Position = ""
+		}
 		for i := range r.Fields {
 			r.Fields[i].Position = ""
 		}
