@@ -2,6 +2,7 @@ package describe
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -61,8 +62,11 @@ func embeds(m Member) (flat bool, prefix string) {
 	gorm := gormTag(f.Tag)
 	bun, _ := bunTag(reflect.StructTag(f.Tag).Get("bun"))
 	_, byGorm := gorm["EMBEDDED"]
-	_, byBun := bun["embed"]
-	return f.Anonymous || byGorm || byBun, gorm["EMBEDDEDPREFIX"] + bun["embed"]
+	prefix, byBun := bun["embed"]
+	if byGorm || gorm["EMBEDDEDPREFIX"] != "" {
+		prefix = gorm["EMBEDDEDPREFIX"]
+	}
+	return f.Anonymous || byGorm || byBun, prefix
 }
 
 // prefixOf returns what the embedded structs on the way put in front of columns.
@@ -113,47 +117,56 @@ var initialisms = func() *strings.Replacer {
 // http_server.
 func Snake(name string) string {
 	runes := []rune(initialisms.Replace(name))
-	upper := func(i int) bool { return i >= 0 && i < len(runes) && unicode.IsUpper(runes[i]) }
+	upper := func(i int) bool { return unicode.IsUpper(runes[i]) }
 	var b strings.Builder
 	for i, r := range runes {
-		if upper(i) && i > 0 && runes[i-1] != '_' {
-			last := i == len(runes)-1
-			within := upper(i-1) && (last || upper(i+1) || unicode.IsDigit(runes[i+1]))
-			if !within && (last || runes[i+1] != '_') {
-				b.WriteByte('_')
-			}
+		if i > 0 && upper(i) && startsWord(runes[i-1], runes[i+1:]) {
+			b.WriteByte('_')
 		}
 		b.WriteRune(unicode.ToLower(r))
 	}
 	return b.String()
 }
 
-// plural is the plural of a name, as GORM and bun have it for regular nouns and a few
-// others; the rest needs `table=`.
-func plural(name string) string {
-	for _, n := range [][2]string{{"person", "people"}, {"man", "men"}, {"child", "children"}, {"sis", "ses"}, {"status", "statuses"}, {"alias", "aliases"}, {"bus", "buses"}} {
-		if stem, ok := strings.CutSuffix(name, n[0]); ok {
-			return stem + n[1]
-		}
+// startsWord tells whether a capital starts a word, by what stands around it.
+func startsWord(before rune, behind []rune) bool {
+	if len(behind) == 0 {
+		return !unicode.IsUpper(before)
 	}
-	switch name {
-	case "", "equipment", "information", "money", "species", "series", "police":
+	within := unicode.IsUpper(before) && (unicode.IsUpper(behind[0]) || unicode.IsDigit(behind[0]))
+	return !within && before != '_' && behind[0] != '_'
+}
+
+// Plurals of English nouns as GORM and bun have them, the first that fits.
+var (
+	sameInPlural = []string{"equipment", "information", "rice", "money", "species", "series", "fish", "sheep", "jeans", "police", "mice", "lice", "oxen"}
+	wholeNouns   = map[string]string{"ox": "oxen", "mouse": "mice", "louse": "lice", "axis": "axes", "testis": "testes"}
+	endings      = [][2]string{
+		{"person", "people"}, {"man", "men"}, {"child", "children"}, {"quiz", "quizzes"},
+		{"matrix", "matrices"}, {"vertex", "vertices"}, {"index", "indices"},
+		{"x", "xes"}, {"ch", "ches"}, {"ss", "sses"}, {"sh", "shes"},
+		{"ay", "ays"}, {"ey", "eys"}, {"iy", "iys"}, {"oy", "oys"}, {"quy", "quies"}, {"uy", "uys"}, {"yy", "yys"}, {"y", "ies"},
+		{"lf", "lves"}, {"rf", "rves"}, {"ffe", "ffes"}, {"fe", "ves"},
+		{"sis", "ses"}, {"ta", "ta"}, {"ia", "ia"}, {"tum", "ta"}, {"ium", "ia"},
+		{"buffalo", "buffaloes"}, {"tomato", "tomatoes"}, {"bus", "buses"}, {"alias", "aliases"}, {"status", "statuses"},
+		{"octopus", "octopi"}, {"virus", "viri"}, {"octopi", "octopi"}, {"viri", "viri"}, {"s", "s"},
+	}
+)
+
+// plural returns the plural of a name in snake case.
+func plural(name string) string {
+	if name == "" || slices.Contains(sameInPlural, name) {
 		return name
 	}
-	hasSuffix := func(endings ...string) bool {
-		for _, e := range endings {
-			if strings.HasSuffix(name, e) {
-				return true
-			}
-		}
-		return false
+	if whole, ok := wholeNouns[name]; ok {
+		return whole
 	}
-	switch {
-	case hasSuffix("y") && !hasSuffix("ay", "ey", "iy", "oy", "uy", "yy"), hasSuffix("quy"):
-		return name[:len(name)-1] + "ies"
-	case hasSuffix("x", "ch", "ss", "sh"):
-		return name + "es"
-	case hasSuffix("s"), name[len(name)-1] < 'a', name[len(name)-1] > 'z':
+	for _, e := range endings {
+		if stem, ok := strings.CutSuffix(name, e[0]); ok {
+			return stem + e[1]
+		}
+	}
+	if last := name[len(name)-1]; last < 'a' || last > 'z' {
 		return name
 	}
 	return name + "s"

@@ -1,6 +1,7 @@
 package describe
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/structseal/structseal/internal/sealtag"
@@ -9,8 +10,8 @@ import (
 func TestSnake(t *testing.T) {
 	for name, want := range map[string]string{
 		"": "", "ID": "id", "UserID": "user_id", "IDs": "ids", "HTTPServer": "http_server", "userName": "user_name", "A": "a", "AB": "ab",
-		"ABc": "a_bc", "X_Y": "x_y", "X1": "x1", "AbC1": "ab_c1", "OAuth2Token": "o_auth2_token", "APIKeyV2": "api_key_v2", "UUID": "uuid",
-		"Straße": "straße", "ÄrgerÖl": "ärger_öl", "JSONData": "json_data", "MD5Hash": "md5_hash", "lower": "lower", "Is_OK": "is_ok",
+		"ABc": "a_bc", "X_Y": "x__y", "X_Ya": "x_ya", "X1": "x1", "AbC1": "ab_c1", "OAuth2Token": "o_auth2_token", "APIKeyV2": "api_key_v2", "UUID": "uuid",
+		"Straße": "straße", "ÄrgerÖl": "ärger_öl", "JSONData": "json_data", "MD5Hash": "md5_hash", "lower": "lower", "Is_OK": "is_ok", "XMLHTTPRequest": "xml_http_request", "A_": "a_",
 	} {
 		if got := Snake(name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
@@ -22,7 +23,9 @@ func TestTables(t *testing.T) {
 	for name, want := range map[string]string{
 		"Customer": "customers", "Company": "companies", "Day": "days", "Box": "boxes", "Branch": "branches", "Address": "addresses", "Wish": "wishes",
 		"Person": "people", "SalesPerson": "sales_people", "Woman": "women", "Child": "children", "Analysis": "analyses", "Status": "statuses",
-		"News": "news", "Series": "series", "Money": "money", "V2": "v2", "HTTPLog": "http_logs", "Of[a/b.T]": "ofs", "": "",
+		"News": "news", "Mouse": "mice", "Axis": "axes", "FieldMouse": "field_mouses", "Datum": "data", "Index": "indices", "Wife": "wives", "Giraffe": "giraffes",
+		"Boy": "boys", "Soliloquy": "soliloquies", "Human": "humen", "Leaf": "leafs", "Half": "halves", "Bus": "buses", "Alias": "aliases", "Schema": "schemas", "Media": "media",
+		"Series": "series", "Money": "money", "V2": "v2", "HTTPLog": "http_logs", "Of[a/b.T]": "ofs", "": "",
 	} {
 		if got := tableOf(&Struct{Name: name}); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
@@ -89,6 +92,23 @@ func TestColumns(t *testing.T) {
 		if got != want || explicit != (got != "p_user_id") {
 			t.Errorf("`%s`: %q, %t, want %q", raw, got, explicit, want)
 		}
+	}
+}
+
+func TestEmbeds(t *testing.T) {
+	for raw, want := range map[string]string{
+		``: "", `gorm:"embedded"`: "flat", `gorm:"embedded;embeddedPrefix:a_" bun:"embed:b_"`: "flat a_", `gorm:"embedded" bun:"embed:b_"`: "flat", `bun:"embed:b_"`: "flat b_", `bun:"embedded"`: "",
+	} {
+		got := ""
+		if flat, prefix := embeds(Member{Chain: []GoField{{Name: "A", Tag: raw}}}); flat {
+			got = strings.TrimSpace("flat " + prefix)
+		}
+		if got != want {
+			t.Errorf("`%s`: %q, want %q", raw, got, want)
+		}
+	}
+	if flat, prefix := embeds(Member{Chain: []GoField{{Name: "A", Anonymous: true, Tag: `gorm:"embeddedPrefix:c_"`}}}); !flat || prefix != "c_" {
+		t.Errorf("anonymous: %t, %q", flat, prefix)
 	}
 }
 
