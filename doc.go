@@ -25,14 +25,24 @@
 //	bind           the field stays readable and is authenticated with every sealed
 //	               field of the record: an id. Strings, []byte, [N]byte, integers
 //	               and encoding.TextMarshalers; never empty
+//	subject=KIND   a bind field that names a person, of a kind if there is one
+//	               (`subject` alone): the record is sealed under keys of his own
 //	det=DOMAIN     equal values have equal ciphertexts all over the domain, for
 //	               joins and unique columns. Not bound to the row
+//	column=NAME    column of a sealed or bind field, for the tools; "-" for none
+//	category=NAME  what the value is, for lists: contact, health. Names are those
+//	               of records
 //
 // and on the marker, a blank (or embedded) field of type [Record]:
 //
 //	unbound        the record has no bind field: its values can be moved between
 //	               rows
 //	require=LABEL  the option [Bind] must be given for this label
+//	table=NAME     table of the record, for the tools; "-" for none
+//	category=NAME  what its fields are, unless they say otherwise
+//
+// Column, table and category change nothing about the ciphertexts. [Describe] and
+// `structseal inventory` tell them; docs/inventory.md says what holds without them.
 //
 // Sealed as they are: strings, []byte, named types of both, pointers to them,
 // slices, arrays and maps of them (map keys stay readable), sql.NullString and

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/internal/sealtag"
 )
 
 // An Option changes one call of a verb. The functions of this package that
@@ -35,7 +36,7 @@ type options struct {
 func Bind(label string, value any) Option {
 	text, err := bindOptionText(value)
 	if err == nil {
-		err = checkLabel(label, false)
+		err = sealtag.CheckLabel(label, false)
 	}
 	return func(o *options) {
 		if err != nil {

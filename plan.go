@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/structseal/structseal/internal/aad"
+	"github.com/structseal/structseal/internal/sealtag"
 	"github.com/structseal/structseal/keyring"
 )
 
@@ -22,8 +23,7 @@ import (
 type plan struct {
 	typ     reflect.Type
 	record  string // label given by the marker, "" if there is none
-	unbound bool
-	require []string
+	marker  sealtag.Tag
 	binds   []bindField // sorted by label; the subject's field, too
 	rowBind bool        // a bind field ties the record to its row
 	subject *bindField  // the one of binds that says whose keys to seal with, if any
@@ -44,6 +44,14 @@ type bindField struct {
 
 	subject     bool
 	subjectKind string
+
+	source source
+}
+
+// A source says where a field is declared, for [Describe].
+type source struct {
+	tag   sealtag.Tag
+	chain []reflect.StructField // the embedded structs on the way, and the field
 }
 
 // A field is sealed itself, or holds structs with sealed fields.
@@ -57,7 +65,8 @@ type field struct {
 	step   []byte // path element of the label
 	// path is the encoded path of a field of the record itself: record label,
 	// number of elements, elements. Deeper ones are put together when walked.
-	path []byte
+	path   []byte
+	source source
 }
 
 // purpose is what the keys of the field are for.
@@ -159,7 +168,7 @@ func (c *compiler) check(root *plan) error {
 			Reason: "no field is sealed: nothing would be encrypted"}
 	}
 	for _, p := range c.order {
-		if p.record != "" && !p.unbound && !p.rowBind && c.needsBind(p, nil) {
+		if p.record != "" && !p.marker.Unbound && !p.rowBind && c.needsBind(p, nil) {
 			errs = append(errs, &TagError{Type: typeName(p.typ),
 				Reason: "no bind field: a ciphertext could be moved to another row. Tag the id `seal:\"id,bind\"`, or say `unbound` on the marker"})
 		}
@@ -245,12 +254,12 @@ func (c *compiler) structPlan(t reflect.Type) *plan {
 	c.plans[t] = p
 	c.order = append(c.order, p)
 	labels := map[string]string{} // label -> Go name
-	c.addFields(p, t, 0, labels)
+	c.addFields(p, t, 0, nil, labels)
 	slices.SortFunc(p.binds, func(a, b bindField) int { return cmp.Compare(a.label, b.label) })
 	if i := p.subjectIndex(); i >= 0 {
 		p.subject = &p.binds[i]
 	}
-	for _, label := range p.require {
+	for _, label := range p.marker.Require {
 		if name, ok := labels[label]; ok {
 			p.fail(t, "_", "", fmt.Sprintf("require=%s names the label of field %s; require is for the Bind option", label, name))
 		}
@@ -279,13 +288,15 @@ func (p *plan) fail(owner reflect.Type, name, tag, reason string) {
 	p.errs = append(p.errs, &TagError{Type: typeName(owner), Field: name, Tag: tag, Reason: reason})
 }
 
-// addFields adds the fields of t, which is p's type or embedded in it at base.
-func (c *compiler) addFields(p *plan, t reflect.Type, base uintptr, labels map[string]string) {
+// addFields adds the fields of t, which is p's type or embedded in it at base, by
+// the fields outer.
+func (c *compiler) addFields(p *plan, t reflect.Type, base uintptr, outer []reflect.StructField, labels map[string]string) {
 	for i := range t.NumField() {
 		sf := t.Field(i)
+		chain := append(slices.Clone(outer), sf)
 		raw := string(sf.Tag)
 		fail := func(format string, args ...any) { p.fail(t, sf.Name, raw, fmt.Sprintf(format, args...)) }
-		value, found, err := lookupTag(raw)
+		value, found, err := sealtag.Lookup(raw)
 		switch {
 		case err != nil:
 			fail("%v", err)
@@ -294,10 +305,10 @@ func (c *compiler) addFields(p *plan, t reflect.Type, base uintptr, labels map[s
 			p.addMarker(sf, value, found, fail)
 			continue
 		case !found:
-			c.addUntagged(p, sf, base, labels, fail)
+			c.addUntagged(p, sf, base, chain, labels, fail)
 			continue
 		}
-		tag, err := parseTag(value, false)
+		tag, err := sealtag.Parse(value, false)
 		switch {
 		case err != nil:
 			fail("%v", err)
@@ -308,34 +319,34 @@ func (c *compiler) addFields(p *plan, t reflect.Type, base uintptr, labels map[s
 		case !sf.IsExported():
 			fail("the field is unexported: databases and encoders can't reach it. Export it")
 			continue
-		case labels[tag.label] != "":
-			fail("label %q is taken by field %s", tag.label, labels[tag.label])
+		case labels[tag.Label] != "":
+			fail("label %q is taken by field %s", tag.Label, labels[tag.Label])
 			continue
 		}
-		labels[tag.label] = sf.Name
-		if tag.bind || tag.subject {
+		labels[tag.Label] = sf.Name
+		if tag.Bind || tag.Subject {
 			kind, reason := bindKindOf(sf.Type)
 			if kind == bindInvalid {
 				fail("%s", reason)
 				continue
 			}
-			if i := p.subjectIndex(); tag.subject && i >= 0 {
+			if i := p.subjectIndex(); tag.Subject && i >= 0 {
 				fail("a second subject: field %s is one", p.binds[i].name)
 				continue
 			}
-			p.rowBind = p.rowBind || tag.bind
-			p.binds = append(p.binds, bindField{tag.label, base + sf.Offset, kind, sf.Type, t, sf.Name, tag.subject, tag.kind})
+			p.rowBind = p.rowBind || tag.Bind
+			p.binds = append(p.binds, bindField{tag.Label, base + sf.Offset, kind, sf.Type, t, sf.Name, tag.Subject, tag.SubjectKind, source{tag, chain}})
 			continue
 		}
 		n, reason := c.node(sf.Type)
-		if reason == "" && tag.det != "" && !n.end().kind.leaf() {
+		if reason == "" && tag.Det != "" && !n.end().kind.leaf() {
 			reason = "det belongs on the fields inside, not on a struct"
 		}
 		if reason != "" {
 			fail("%s", reason)
 			continue
 		}
-		p.fields = append(p.fields, field{owner: t, name: sf.Name, label: tag.label, offset: base + sf.Offset, det: tag.det, node: n})
+		p.fields = append(p.fields, field{owner: t, name: sf.Name, label: tag.Label, offset: base + sf.Offset, det: tag.Det, node: n, source: source{tag, chain}})
 	}
 }
 
@@ -352,22 +363,22 @@ func (p *plan) addMarker(sf reflect.StructField, value string, found bool, fail 
 		fail("a second marker")
 		return
 	}
-	tag, err := parseTag(value, true)
+	tag, err := sealtag.Parse(value, true)
 	if err != nil {
 		fail("%v", err)
 		return
 	}
-	p.record, p.unbound, p.require = tag.label, tag.unbound, tag.require
+	p.record, p.marker = tag.Label, tag
 }
 
 // addUntagged looks into fields without a tag: what is inside may be tagged, and
 // a tag that is not reached is plaintext.
-func (c *compiler) addUntagged(p *plan, sf reflect.StructField, base uintptr, labels map[string]string, fail func(string, ...any)) {
+func (c *compiler) addUntagged(p *plan, sf reflect.StructField, base uintptr, chain []reflect.StructField, labels map[string]string, fail func(string, ...any)) {
 	if !holdsSeals(sf.Type) {
 		return
 	}
 	if sf.Anonymous && sf.Type.Kind() == reflect.Struct && !hasMarker(sf.Type) && !isSealed(sf.Type) {
-		c.addFields(p, sf.Type, base+sf.Offset, labels)
+		c.addFields(p, sf.Type, base+sf.Offset, chain, labels)
 		return
 	}
 	n, reason := c.node(sf.Type)
@@ -379,7 +390,7 @@ func (c *compiler) addUntagged(p *plan, sf reflect.StructField, base uintptr, la
 	case !sf.IsExported():
 		fail("the field is unexported: databases and encoders can't reach it. Export it")
 	default:
-		p.fields = append(p.fields, field{owner: p.typ, name: sf.Name, offset: base + sf.Offset, node: n})
+		p.fields = append(p.fields, field{owner: p.typ, name: sf.Name, offset: base + sf.Offset, node: n, source: source{chain: chain}})
 	}
 }
 
@@ -409,7 +420,7 @@ func reachesSeals(t reflect.Type, seen map[reflect.Type]bool) bool {
 		}
 		for i := range t.NumField() {
 			sf := t.Field(i)
-			if _, found, err := lookupTag(string(sf.Tag)); found || err != nil || reachesSeals(sf.Type, seen) {
+			if _, found, err := sealtag.Lookup(string(sf.Tag)); found || err != nil || reachesSeals(sf.Type, seen) {
 				return true
 			}
 		}

@@ -336,7 +336,7 @@ func (j *job) finish() {
 // bindings encodes the bind fields of a record and the Bind options, merged in
 // label order. The second span is the value of the subject's field.
 func (j *job) bindings(p *plan, base unsafe.Pointer) (binds, subject span, err error) {
-	for _, label := range p.require {
+	for _, label := range p.marker.Require {
 		if !j.opt.binds(label) {
 			return span{}, span{}, j.bindFailure(p.typ, "", label, fmt.Errorf("%w: the marker requires Bind(%q, value)", ErrUnbound, label))
 		}

@@ -43,14 +43,17 @@ type Record struct {
 
 // A Bind is a field that stays readable and authenticates the sealed ones.
 type Bind struct {
-	Label  string   `json:"label"`
-	Field  string   `json:"field"` // Go name, "Base.ID" in an embedded struct
-	Column string   `json:"column,omitempty"`
-	Kind   BindKind `json:"kind"`
+	Label    string   `json:"label"`
+	Field    string   `json:"field"`    // Go name, "Base.ID" in an embedded struct
+	Type     string   `json:"type"`     // Go type, "uuid.UUID"
+	Position string   `json:"position"` // "model/customer.go:13"
+	Column   string   `json:"column,omitempty"`
+	Kind     BindKind `json:"kind"`
 	// Subject: the sealed fields are under the keys of the subject that the value names,
 	// of the kind SubjectKind.
 	Subject     bool   `json:"subject,omitempty"`
 	SubjectKind string `json:"subject_kind,omitempty"`
+	Category    string `json:"category,omitempty"` // what it is; not the record's
 }
 
 // A BindKind says how a value is written as text, which is what is authenticated.
@@ -58,23 +61,28 @@ type BindKind string
 
 const (
 	BindText    BindKind = "text"    // strings, and what marshals itself as text
-	BindUUID    BindKind = "uuid"    // 16 bytes that marshal themselves as 36 characters
+	BindUUID    BindKind = "uuid"    // 16 bytes of a type called UUID: written as 36 characters
 	BindBytes   BindKind = "bytes"   // []byte and [N]byte, as they are
 	BindInteger BindKind = "integer" // in decimal
 )
 
 // A Field is a sealed value, or a column of several.
 type Field struct {
-	Path     []string `json:"path"`     // labels, from the record down
-	Field    string   `json:"field"`    // Go names, "Address.Street"
-	Type     string   `json:"type"`     // Go type, "structseal.Sealed[time.Time]"
-	Position string   `json:"position"` // "model/customer.go:14"
-	Column   string   `json:"column,omitempty"`
+	Path     []string `json:"path"`             // labels, from the record down
+	Field    string   `json:"field"`            // Go names, "Address.Street"
+	Type     string   `json:"type"`             // Go type, "structseal.Sealed[time.Time]"
+	Position string   `json:"position"`         // "model/customer.go:14"
+	Column   string   `json:"column,omitempty"` // "" if it is in none, or nobody knows in which
 	Form     Form     `json:"form"`
-	Nullable bool     `json:"nullable,omitempty"`
+	// Nullable says that NULL may stand there: for a nil pointer, slice or map, or an
+	// invalid sql.Null.
+	Nullable bool `json:"nullable,omitempty"`
 	// Many says that the column holds a slice, an array, a map or a record of its own,
 	// so that it isn't one ciphertext.
-	Many     bool   `json:"many,omitempty"`
+	Many bool `json:"many,omitempty"`
+	// Shape is the path with the containers on it, "lines[].notes{}", if there are any:
+	// [] for the elements of a slice or array, {} for those of a map.
+	Shape    string `json:"shape,omitempty"`
 	Det      string `json:"det,omitempty"`    // domain of a deterministic field
 	Record   string `json:"record,omitempty"` // label of the record that is inside
 	Category string `json:"category,omitempty"`
@@ -88,6 +96,9 @@ const (
 	FormBytes  Form = "bytes"  // bytes: sealed binary
 	FormSealed Form = "sealed" // a Sealed[T]: sealed "s1.…", or binary
 	FormRecord Form = "record" // a record of its own, see Record
+	// FormRecursive: a struct that the path has come through already. Its fields are
+	// sealed at any depth, and listed once.
+	FormRecursive Form = "recursive"
 )
 
 // FieldLabel returns a field's path as errors show it, "customer.address.street".
@@ -137,7 +148,8 @@ func Parse(text []byte) (*Manifest, error) {
 	return m, m.Validate()
 }
 
-// Validate reports what contradicts itself, as an ErrManifest.
+// Validate reports what contradicts itself, as an ErrManifest: labels, kinds or forms
+// that are missing, unknown or taken, two subjects of a record, two values in a column.
 func (m *Manifest) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) {
@@ -152,11 +164,21 @@ func (m *Manifest) Validate() error {
 			bad("record %.100q has no label or no fields", r.Label)
 		}
 		labels, subjects := make(map[string]bool), 0
+		columns := make(map[string]string) // of one value each: whose
+		column := func(name, field string) {
+			if other, taken := columns[name]; taken {
+				bad("record %s (%s): fields %s and %s have the same column %q", r.Label, r.Type, other, field, name)
+			}
+			if name != "" {
+				columns[name] = field
+			}
+		}
 		for _, b := range r.Binds {
 			if b.Label == "" || labels[b.Label] {
 				bad("record %s: bind field %.100q has no label, or one that is taken", r.Label, b.Field)
 			}
 			labels[b.Label] = true
+			column(b.Column, b.Field)
 			if b.Subject {
 				subjects++
 			}
@@ -177,8 +199,14 @@ func (m *Manifest) Validate() error {
 				bad("record %s: field %.100q has an empty path, or one that is taken", r.Label, f.Field)
 			}
 			paths[path] = true
+			if !f.Many {
+				column(f.Column, f.Field)
+			}
+			if (f.Form == FormRecord) != (f.Record != "") {
+				bad("record %s: field %.100q has the form %s and the record %.100q", r.Label, f.Field, f.Form, f.Record)
+			}
 			switch f.Form {
-			case FormString, FormBytes, FormSealed, FormRecord:
+			case FormString, FormBytes, FormSealed, FormRecord, FormRecursive:
 			default:
 				bad("record %s: field %.100q has the unknown form %.60q", r.Label, f.Field, f.Form)
 			}
@@ -197,7 +225,7 @@ func (m *Manifest) Text() ([]byte, error) {
 		slices.SortFunc(r.Binds, func(a, b Bind) int { return cmp.Compare(a.Label, b.Label) })
 	}
 	slices.SortFunc(out.Records, func(a, b Record) int {
-		return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.Type, b.Type))
+		return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Position, b.Position))
 	})
 	text, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {

@@ -1,4 +1,5 @@
-package structseal
+// Package sealtag is the grammar of seal tags.
+package sealtag
 
 import (
 	"fmt"
@@ -7,48 +8,55 @@ import (
 	"strings"
 )
 
-// tag is a parsed seal tag.
-type tag struct {
-	label   string
-	bind    bool
-	det     string
-	unbound bool
-	require []string
-	subject bool
-	kind    string // of the subject
+// A Tag is a parsed seal tag.
+type Tag struct {
+	Label       string
+	Bind        bool
+	Det         string // domain
+	Unbound     bool
+	Require     []string
+	Subject     bool
+	SubjectKind string
+	Category    string
+	Table       string // "-" if it has none
+	Column      string // "-" if it has none
 }
 
-// tagOption says how an option is written. The grammar is closed: whatever is
+// option says how an option is written. The grammar is closed: whatever is
 // not listed is an error, because an option that is ignored stores plaintext.
-type tagOption struct {
+type option struct {
 	name   string
 	value  bool // name=value
 	bare   bool // the value may be left out
 	repeat bool
-	on     string // "field", "marker"
+	on     string // "field", "marker", "" for both
 	later  bool   // known, and not in this version
 }
 
-var tagOptions = []tagOption{
+var options = []option{
 	{name: "bind", on: "field"},
 	{name: "subject", value: true, bare: true, on: "field"},
 	{name: "det", value: true, on: "field"},
 	{name: "unbound", on: "marker"},
 	{name: "require", value: true, repeat: true, on: "marker"},
+	{name: "category", value: true},
+	{name: "table", value: true, on: "marker"},
+	{name: "column", value: true, on: "field"},
 	{name: "index", value: true, on: "field", later: true},
 	{name: "norm", value: true, on: "field", later: true},
 	{name: "bits", value: true, on: "field", later: true},
-	{name: "table", value: true, on: "marker", later: true},
-	{name: "column", value: true, on: "field", later: true},
 }
 
-const maxLabel = 64
+const (
+	maxLabel = 64
+	maxName  = 128 // of tables and columns
+)
 
-// lookupTag finds the seal tag in a raw struct tag. reflect's Lookup silently
+// Lookup finds the seal tag in a raw struct tag. reflect's Lookup silently
 // misses keys in malformed tags, and a tag that is missed is a column of
 // plaintext; so whatever looks like an attempt at a seal tag and isn't one is an
 // error.
-func lookupTag(raw string) (value string, found bool, err error) {
+func Lookup(raw string) (value string, found bool, err error) {
 	rest := raw
 	for first := true; ; first = false {
 		trimmed := strings.TrimLeft(rest, " ")
@@ -112,81 +120,96 @@ func nearSeal(key string) bool {
 	return editDistance(key, "seal") <= 1
 }
 
-// parseTag parses the value of a seal tag on a field or a marker.
-func parseTag(value string, marker bool) (tag, error) {
-	var t tag
+// Parse parses the value of a seal tag on a field or a marker.
+func Parse(value string, marker bool) (Tag, error) {
+	var t Tag
 	parts := strings.Split(value, ",")
-	t.label = parts[0]
-	if err := checkLabel(t.label, marker); err != nil {
-		return tag{}, err
+	t.Label = parts[0]
+	if err := CheckLabel(t.Label, marker); err != nil {
+		return Tag{}, err
 	}
 	var seen []string
 	for _, part := range parts[1:] {
 		name, arg, hasArg := strings.Cut(part, "=")
 		if part == "" {
-			return tag{}, fmt.Errorf("an empty option (a comma too many)")
+			return Tag{}, fmt.Errorf("an empty option (a comma too many)")
 		}
-		i := slices.IndexFunc(tagOptions, func(o tagOption) bool { return o.name == name })
+		i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
 		if i < 0 {
-			return tag{}, fmt.Errorf("unknown option %q%s", part, suggest(name))
+			return Tag{}, fmt.Errorf("unknown option %q%s", part, suggest(name))
 		}
-		o := tagOptions[i]
+		o := options[i]
 		where := "field"
 		if marker {
 			where = "marker"
 		}
 		switch {
-		case o.on != where:
-			return tag{}, fmt.Errorf("option %q belongs on a %s", name, map[string]string{"field": "field, not on the record's marker", "marker": "the record's marker, not on a field"}[o.on])
+		case o.on != "" && o.on != where:
+			return Tag{}, fmt.Errorf("option %q belongs on a %s", name, map[string]string{"field": "field, not on the record's marker", "marker": "the record's marker, not on a field"}[o.on])
 		case o.value && arg == "" && !(o.bare && !hasArg):
-			return tag{}, fmt.Errorf("option %q needs a value, as in %s=x", name, name)
+			return Tag{}, fmt.Errorf("option %q needs a value, as in %s=x", name, name)
 		case !o.value && hasArg:
-			return tag{}, fmt.Errorf("option %q takes no value", name)
+			return Tag{}, fmt.Errorf("option %q takes no value", name)
 		case slices.Contains(seen, name) && !o.repeat:
-			return tag{}, fmt.Errorf("option %q twice", name)
+			return Tag{}, fmt.Errorf("option %q twice", name)
 		case o.later:
-			return tag{}, fmt.Errorf("option %q is reserved and not supported by this version", name)
+			return Tag{}, fmt.Errorf("option %q is reserved and not supported by this version", name)
 		}
 		seen = append(seen, name)
 		switch name {
 		case "bind":
-			t.bind = true
+			t.Bind = true
 		case "det":
-			if err := checkLabel(arg, true); err != nil {
-				return tag{}, fmt.Errorf("option det: %w", err)
+			if err := CheckLabel(arg, true); err != nil {
+				return Tag{}, fmt.Errorf("option det: %w", err)
 			}
-			t.det = arg
+			t.Det = arg
 		case "subject":
 			if hasArg {
-				if err := checkLabel(arg, true); err != nil {
-					return tag{}, fmt.Errorf("option subject: %w", err)
+				if err := CheckLabel(arg, true); err != nil {
+					return Tag{}, fmt.Errorf("option subject: %w", err)
 				}
 			}
-			t.subject, t.kind = true, arg
+			t.Subject, t.SubjectKind = true, arg
 		case "unbound":
-			t.unbound = true
+			t.Unbound = true
 		case "require":
-			if err := checkLabel(arg, false); err != nil {
-				return tag{}, fmt.Errorf("option require: %w", err)
+			if err := CheckLabel(arg, false); err != nil {
+				return Tag{}, fmt.Errorf("option require: %w", err)
 			}
-			if slices.Contains(t.require, arg) {
-				return tag{}, fmt.Errorf("option \"require=%s\" twice", arg)
+			if slices.Contains(t.Require, arg) {
+				return Tag{}, fmt.Errorf("option \"require=%s\" twice", arg)
 			}
-			t.require = append(t.require, arg)
+			t.Require = append(t.Require, arg)
+		case "category":
+			if err := CheckLabel(arg, true); err != nil {
+				return Tag{}, fmt.Errorf("option category: %w", err)
+			}
+			t.Category = arg
+		case "table":
+			if err := checkName(arg); err != nil {
+				return Tag{}, fmt.Errorf("option table: %w", err)
+			}
+			t.Table = arg
+		case "column":
+			if err := checkName(arg); err != nil {
+				return Tag{}, fmt.Errorf("option column: %w", err)
+			}
+			t.Column = arg
 		}
 	}
-	if t.subject && t.det != "" {
-		return tag{}, fmt.Errorf("subject and det together: a subject field stays readable")
+	if t.Subject && t.Det != "" {
+		return Tag{}, fmt.Errorf("subject and det together: a subject field stays readable")
 	}
-	if t.bind && t.det != "" {
-		return tag{}, fmt.Errorf("bind and det together: a bind field stays readable")
+	if t.Bind && t.Det != "" {
+		return Tag{}, fmt.Errorf("bind and det together: a bind field stays readable")
 	}
 	return t, nil
 }
 
-// checkLabel enforces [A-Za-z][A-Za-z0-9_-]*, at most 64 bytes; names of records
+// CheckLabel enforces [A-Za-z][A-Za-z0-9_-]*, at most 64 bytes; names of records
 // and domains may hold dots.
-func checkLabel(label string, dots bool) error {
+func CheckLabel(label string, dots bool) error {
 	switch {
 	case label == "":
 		return fmt.Errorf("an empty label")
@@ -203,10 +226,28 @@ func checkLabel(label string, dots bool) error {
 	return nil
 }
 
+// checkName takes the names that databases take without quotes, with a schema in
+// front or not, and "-" for none.
+func checkName(name string) error {
+	if name == "-" {
+		return nil
+	}
+	if len(name) > maxName {
+		return fmt.Errorf("name %.16q... has %d bytes, at most %d are allowed", name, len(name), maxName)
+	}
+	for i, c := range []byte(name) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
+		if !letter && (i == 0 || !('0' <= c && c <= '9' || c == '$' || c == '-' || c == '.')) {
+			return fmt.Errorf("name %q: want a letter or '_', then letters, digits, '_', '-', '$' or '.'", name)
+		}
+	}
+	return nil
+}
+
 // suggest finds the option that was meant.
 func suggest(name string) string {
 	best, dist := "", 3
-	for _, o := range tagOptions {
+	for _, o := range options {
 		if d := editDistance(strings.ToLower(strings.TrimSpace(name)), o.name); d < dist && d < len(o.name) {
 			best, dist = o.name, d
 		}
