@@ -86,11 +86,12 @@ type Progress struct {
 	Plaintext int64 `json:"plaintext"` // not encrypted, and left so
 	Forgotten int64 `json:"forgotten"` // of forgotten subjects, and left so
 
+	All      int64         `json:"all_rows"`      // by all workers, since the job began; -1 if unknown
 	Estimate int64         `json:"estimate"`      // rows of the table, about; -1 if unknown
 	Batch    int           `json:"batch"`         // rows of this batch
 	Elapsed  time.Duration `json:"elapsed_ns"`    // since the worker began
 	Rate     float64       `json:"rows_a_second"` // lately
-	Left     time.Duration `json:"time_left_ns"`  // about, for this worker alone; -1 if unknown
+	Left     time.Duration `json:"time_left_ns"`  // about; -1 if unknown. Without All as if this worker were alone
 	Paused   string        `json:"paused"`        // why it waits now, "" if it doesn't
 	Done     bool          `json:"done"`          // all of the job, by all workers
 }
@@ -107,6 +108,7 @@ const (
 	failureWait = 100 * time.Millisecond
 	lagWait     = time.Second
 	busyWait    = time.Second
+	countWait   = time.Second
 )
 
 // Run does a job on the rows of a source, as one of any number of workers, and

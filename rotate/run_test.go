@@ -222,3 +222,42 @@ func (many) Record() *manifest.Record {
 	r.Fields[0].Many = true
 	return &r
 }
+
+// counting is a source that says what all workers have done.
+type counting struct{ *memory }
+
+func (c counting) Counted(context.Context, *rotate.Job) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int64(c.reached), nil
+}
+
+// A job that goes on knows what was done before, and says how much time is left for the
+// rest.
+func TestTimeLeftOfTheRest(t *testing.T) {
+	inTime(t, 5000, func(t *testing.T, ring *keyring.Keyring, m *memory) {
+		opts := &rotate.Options{RowsPerSecond: 100}
+		for p, err := range rotate.Run(t.Context(), ring, rotate.Backfill, counting{m}, opts) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Rows >= 3000 {
+				break
+			}
+		}
+		var list []rotate.Progress
+		for p, err := range rotate.Run(t.Context(), ring, rotate.Backfill, counting{m}, opts) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, p)
+		}
+		if p := list[0]; p.All != p.Rows+3000 {
+			t.Errorf("of all %d rows, of this worker %d", p.All, p.Rows)
+		}
+		p := list[10]
+		if rest := float64(5000 - p.All); p.Left.Seconds() < 0.8*rest/100 || p.Left.Seconds() > 1.2*rest/100 {
+			t.Errorf("%v left for %v rows", p.Left, rest)
+		}
+	})
+}

@@ -22,6 +22,7 @@ type runner struct {
 	start   time.Time
 	size    int // rows of the next batch
 	pace    pace
+	all     allWorkers
 	badRows []error // the first few
 }
 
@@ -59,7 +60,7 @@ func newRunner(ctx context.Context, ring *keyring.Keyring, kind Kind, source Sou
 		id += " to " + o.To.Name()
 	}
 	r.job = Job{ID: id, Worker: o.Worker, Lease: o.Lease}
-	r.p = Progress{Source: source.Name(), Kind: kind.String(), Worker: o.Worker, Estimate: -1, Left: -1}
+	r.p = Progress{Source: source.Name(), Kind: kind.String(), Worker: o.Worker, All: -1, Estimate: -1, Left: -1}
 	if n, err := source.Estimate(ctx); err == nil {
 		r.p.Estimate = n
 	}
@@ -72,8 +73,12 @@ func (r *runner) now() Progress {
 	p := r.p
 	p.Elapsed = time.Since(r.start)
 	p.Rate = r.pace.rate()
-	if p.Rate > 0 && p.Estimate >= p.Rows {
-		p.Left = time.Duration(float64(p.Estimate-p.Rows) / p.Rate * float64(time.Second))
+	done, rate := p.Rows, p.Rate
+	if p.All >= 0 {
+		done, rate = p.All, cmp.Or(r.all.pace.rate(), rate)
+	}
+	if rate > 0 && p.Estimate >= done {
+		p.Left = time.Duration(float64(p.Estimate-done) / rate * float64(time.Second))
 	}
 	return p
 }
@@ -108,6 +113,7 @@ func (r *runner) run(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
+		r.countAll(ctx, 0)
 		err = r.work(ctx, part)
 		if !errors.Is(err, ErrLost) {
 			// Also when ctx has ended: the next worker needn't wait for the lease.
@@ -149,6 +155,7 @@ func (r *runner) work(ctx context.Context, part Part) error {
 			return err
 		}
 		r.count(done, found, time.Since(begin))
+		r.countAll(ctx, done.Rows)
 		if err := r.tell(); err != nil {
 			return err
 		}
@@ -193,6 +200,30 @@ func (r *runner) count(done Batch, found map[string]tally, took time.Duration) {
 	case took < r.opts.BatchTime/2 && done.Rows == r.size:
 		r.size = min(r.opts.MaxBatch, r.size*3/2+1)
 	}
+}
+
+// allWorkers is what is known of them all.
+type allWorkers struct {
+	pace  pace
+	asked time.Time
+	rows  int64 // at that time
+}
+
+// countAll adds rows of this worker to those of all, or asks the source, now and then.
+// An answer that fails is left out: the next one will do.
+func (r *runner) countAll(ctx context.Context, rows int) {
+	if r.p.All >= 0 {
+		r.p.All += int64(rows)
+	}
+	source, ok := r.source.(Counting)
+	if !ok || time.Since(r.all.asked) < countWait {
+		return
+	}
+	if n, err := source.Counted(ctx, &r.job); err == nil {
+		r.all.pace.add(int(n - r.all.rows))
+		r.all.rows, r.p.All = n, n
+	}
+	r.all.asked = time.Now()
 }
 
 // persist tries until fn succeeds, or has failed too often in a row. What won't go

@@ -56,6 +56,12 @@ type Lagging interface {
 	Lag(ctx context.Context) (time.Duration, error)
 }
 
+// A Counting source knows how many rows all workers have done in the run of a job. It
+// is asked about once a second.
+type Counting interface {
+	Counted(ctx context.Context, job *Job) (int64, error)
+}
+
 // A Job is what workers share.
 type Job struct {
 	ID     string        // the same for all workers of a job

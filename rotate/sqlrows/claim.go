@@ -19,7 +19,7 @@ type jobRow struct {
 
 // Claim implements [rotate.Source]. Workers take turns: the row of the job is locked.
 func (t *Table) Claim(ctx context.Context, job *rotate.Job) (rotate.Part, error) {
-	id := job.ID + " in " + t.name
+	id := t.jobName(job)
 	if len(id) > 300 || len(job.Worker) > 100 {
 		return nil, mismatch("the name of the job or of the worker is too long")
 	}
@@ -44,6 +44,18 @@ func (t *Table) Claim(ctx context.Context, job *rotate.Job) (rotate.Part, error)
 		return nil, rotate.ErrDone
 	}
 	return p, nil
+}
+
+// jobName is what the tables of jobs call a job.
+func (t *Table) jobName(job *rotate.Job) string { return job.ID + " in " + t.name }
+
+// Counted implements [rotate.Counting].
+func (t *Table) Counted(ctx context.Context, job *rotate.Job) (rows int64, err error) {
+	query := t.d.number("SELECT coalesce(sum(seen), 0) FROM " + t.parts + " WHERE job = ? AND run = ?")
+	if err := t.db.QueryRowContext(ctx, query, t.jobName(job), job.Run).Scan(&rows); err != nil {
+		return 0, fmt.Errorf("sqlrows: %w", err)
+	}
+	return rows, nil
 }
 
 // transaction runs fn in one.

@@ -64,8 +64,9 @@ type Table struct {
 }
 
 var (
-	_ rotate.Source  = (*Table)(nil)
-	_ rotate.Lagging = (*Table)(nil)
+	_ rotate.Source   = (*Table)(nil)
+	_ rotate.Lagging  = (*Table)(nil)
+	_ rotate.Counting = (*Table)(nil)
 )
 
 // A column is one that jobs read.

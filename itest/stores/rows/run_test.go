@@ -72,3 +72,28 @@ func TestReencrypt(t *testing.T) {
 		})
 	}
 }
+
+// What a job did before it was stopped counts when it goes on.
+func TestAllRows(t *testing.T) {
+	for name, open := range databases {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			ring := s.ring(t)
+			s.fill(t, ring, 1, 1000)
+			table := s.table(t, &sqlrows.Options{PartRows: 300})
+			first := int64(0)
+			for p, err := range rotate.Run(t.Context(), ring, rotate.Reencrypt, table, &rotate.Options{MaxBatch: 50}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if first = p.Rows; first >= 500 {
+					break
+				}
+			}
+			p := all(t, ring, rotate.Reencrypt, table, &rotate.Options{MaxBatch: 50})
+			if p.All != 1000 || p.Rows != 1000-first {
+				t.Errorf("%d rows first, then %d, and %d in all", first, p.Rows, p.All)
+			}
+		})
+	}
+}
