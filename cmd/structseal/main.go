@@ -7,16 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run does what main does, and returns the exit code.
@@ -27,45 +23,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return errors.New("a verb is missing")
-		},
+		RunE:          needVerb,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(inventoryCommand(), versionCommand())
+	root.AddCommand(inventoryCommand(), keysCommand(), versionCommand())
+	ctx, stop := withSignals(ctx, stderr)
+	defer stop()
 	err := root.ExecuteContext(ctx)
-	var f failure
+	code := exitCode(err)
 	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &f):
-		if f.err != nil {
-			fmt.Fprintf(stderr, "structseal: %v\n", f.err)
-		}
-		return 1
+	case err == nil, errors.As(err, new(told)):
+	case code == exitUsage:
+		fmt.Fprintf(stderr, "structseal: %v\nSee structseal --help\n", err)
+	default:
+		fmt.Fprintf(stderr, "structseal: %v\n", err)
 	}
-	fmt.Fprintf(stderr, "structseal: %v\nSee structseal --help\n", err)
-	return 2
+	return code
 }
 
-// A failure is what a verb returns for exit code 1. It is printed, unless the verb has
-// said everything itself.
-type failure struct{ err error }
-
-func (f failure) Error() string {
-	if f.err == nil {
-		return "findings"
-	}
-	return f.err.Error()
-}
-
-func (f failure) Unwrap() error { return f.err }
-
-// errFindings ends a verb that has told its findings.
-var errFindings = failure{}
+// needVerb is what a command does that only has others under it.
+func needVerb(*cobra.Command, []string) error { return errors.New("a verb is missing") }
 
 // printJSON writes a verb's answer for programs.
 func printJSON(w io.Writer, v any) error {

@@ -15,34 +15,81 @@ import (
 	"github.com/structseal/structseal/kmsprovider/localkms"
 )
 
+// A keyFile is what a file: URI names. source is "" if it has no passphrase.
+type keyFile struct{ path, source string }
+
 func parseFile(u uri) (opener, error) {
-	path, err := localPath("file:" + u.body)
-	if err != nil {
-		return nil, err
+	f, err := parseKeyFile(u)
+	return f.open, err
+}
+
+func parseKeyFile(u uri) (f keyFile, err error) {
+	if f.path, err = localPath("file:" + u.body); err != nil {
+		return f, err
 	}
-	source, err := u.path("passphrase-source")
-	if err != nil {
-		return nil, err
-	}
-	return func(context.Context) (kmsprovider.Provider, func() error, error) {
-		if source == "" {
-			p, err := localkms.OpenKeyFile(path)
-			if errors.Is(err, localkms.ErrFormat) {
-				err = fmt.Errorf("%w (a passphrase file needs the parameter passphrase-source)", err)
-			}
-			return p, nil, err
-		}
-		passphrase, err := readSecret(source)
-		if err != nil {
-			return nil, nil, fmt.Errorf("passphrase-source: %w", err)
-		}
-		defer clear(passphrase)
-		p, err := localkms.OpenPassphraseFile(path, passphrase)
+	f.source, err = u.path("passphrase-source")
+	return f, err
+}
+
+func (f keyFile) open(context.Context) (kmsprovider.Provider, func() error, error) {
+	if f.source == "" {
+		p, err := localkms.OpenKeyFile(f.path)
 		if errors.Is(err, localkms.ErrFormat) {
-			err = fmt.Errorf("%w (a key file needs no passphrase-source)", err)
+			err = fmt.Errorf("%w (a passphrase file needs the parameter passphrase-source)", err)
 		}
 		return p, nil, err
-	}, nil
+	}
+	passphrase, err := f.passphrase()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(passphrase)
+	p, err := localkms.OpenPassphraseFile(f.path, passphrase)
+	if errors.Is(err, localkms.ErrFormat) {
+		err = fmt.Errorf("%w (a key file needs no passphrase-source)", err)
+	}
+	return p, nil, err
+}
+
+func (f keyFile) passphrase() ([]byte, error) {
+	passphrase, err := readSecret(f.source)
+	if err != nil {
+		return nil, fmt.Errorf("passphrase-source: %w", err)
+	}
+	return passphrase, nil
+}
+
+// CreateFile makes the key file, or passphrase file, that a file: URI names, with a
+// random KEK. Back it up: nothing that it wraps opens without it. It never overwrites.
+// The KEKs of all other schemes are made where they are kept.
+//
+// Errors: ErrURI, also for other schemes; fs.ErrExist; those of package localkms; those
+// of reading the passphrase.
+func CreateFile(uri string) error {
+	s, u, err := split(uri)
+	if err == nil && s.prefix != "file:" {
+		err = errors.New("only key files can be made here; want file:///PATH")
+	}
+	var f keyFile
+	if err == nil {
+		f, err = parseKeyFile(u)
+	}
+	if err != nil {
+		return fmt.Errorf("kmsurl: %w: %w", ErrURI, err)
+	}
+	if f.source == "" {
+		_, err = localkms.CreateKeyFile(f.path)
+	} else {
+		var passphrase []byte
+		if passphrase, err = f.passphrase(); err == nil {
+			defer clear(passphrase)
+			_, err = localkms.CreatePassphraseFile(f.path, passphrase, nil)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("kmsurl: %w", err)
+	}
+	return nil
 }
 
 // path returns the path of the file that a parameter names: "" without the parameter.
