@@ -85,7 +85,7 @@ func ended(cmd *cobra.Command, err error, asJSON bool) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, new(usageError)):
+	case errors.As(err, new(usageError)), errors.As(err, new(told)):
 		return err
 	case errors.As(err, new(told)):
 		return err

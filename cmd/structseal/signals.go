@@ -16,6 +16,7 @@ import (
 type signals struct {
 	drains atomic.Bool
 	drain  chan struct{}
+	say    atomic.Pointer[func()]
 }
 
 type signalsKey struct{}
@@ -33,7 +34,11 @@ func withSignals(ctx context.Context, stderr io.Writer) (_ context.Context, stop
 		case <-interrupts:
 		}
 		if s.drains.Load() {
-			fmt.Fprintln(stderr, "structseal: finishing what is under way; interrupt again to abort")
+			if say := s.say.Load(); say != nil {
+				(*say)()
+			} else {
+				fmt.Fprintln(stderr, "structseal: finishing what is under way; interrupt again to abort")
+			}
 			close(s.drain)
 			select {
 			case <-ctx.Done():
@@ -58,4 +63,12 @@ func draining(ctx context.Context) <-chan struct{} {
 	}
 	s.drains.Store(true)
 	return s.drain
+}
+
+// onInterrupt says what the first interrupt of a verb that drains prints, instead of a
+// line on standard error.
+func onInterrupt(ctx context.Context, say func()) {
+	if s, ok := ctx.Value(signalsKey{}).(*signals); ok {
+		s.say.Store(&say)
+	}
 }

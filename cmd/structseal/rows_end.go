@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// endEvent is the last one of each verb.
+type endEvent struct {
+	event
+	OK     bool   `json:"ok"`     // exit code 0
+	Exit   int    `json:"exit"`   // exit code
+	Kind   string `json:"kind"`   // of the error, "" if ok
+	Error  string `json:"error"`  // "" if ok
+	Resume string `json:"resume"` // command that goes on, if it was stopped
+}
+
+// end tells how a verb ended, and returns the error that makes the exit code.
+func (w *rowsWork) end(ctx context.Context, err error) error {
+	if errors.As(err, new(usageError)) {
+		return errors.Join(err, w.tell.close())
+	}
+	e := endEvent{event: newEvent("end"), OK: err == nil}
+	if errors.Is(err, errDrained) || errors.Is(err, context.Canceled) {
+		e.Resume = resume(w.cmd)
+		err = fmt.Errorf("%w. What was written is kept; the rest:\n    %s", errDrained, e.Resume)
+	}
+	if err != nil {
+		err = failure{err}
+		e.Exit, e.Kind, e.Error = exitCode(err), kindOf(err), err.Error()
+	}
+	if w.tell.bad > maxRows {
+		w.tell.note("bad: %d in all", w.tell.bad)
+	}
+	if w.tell.asJSON {
+		w.tell.answer("", e)
+	}
+	if failed := w.tell.close(); failed != nil {
+		return failure{failed}
+	}
+	if err != nil && w.tell.asJSON {
+		return told{err}
+	}
+	return err
+}
+
+func count64(n int64, what string) string { return count(int(n), what) }

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/structseal/structseal/rotate/sqlrows"
+)
+
+func rowsMigrateCommand(o *rowsFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Make the tables that jobs remember in",
+		Long: `Migrate makes the tables structseal_jobs and structseal_parts in the database of
+the rows, or does nothing. They hold positions of keys and counts, no values.
+
+The jobs make them themselves where they may. This verb is for databases where
+another role makes tables: run it as that one, then give SELECT, INSERT, UPDATE and
+DELETE on both tables to the role of the jobs.`,
+		Example: "  STRUCTSEAL_DSN=postgres://owner@db/crm structseal rows migrate",
+	}
+	return o.verb(cmd, func(ctx context.Context, w *rowsWork) error {
+		db, err := w.openRows(ctx)
+		if err != nil {
+			return err
+		}
+		return w.migrate(ctx, db)
+	})
+}
+
+// migrate makes the tables of jobs if they aren't there, and says so. Whether they are
+// is asked first: where a role may make none, making none that exists fails, too.
+func (w *rowsWork) migrate(ctx context.Context, db *database) error {
+	for _, table := range []string{"structseal_jobs", "structseal_parts"} {
+		rows, err := db.QueryContext(ctx, "SELECT * FROM "+table+" WHERE 1 = 0")
+		if err == nil {
+			rows.Close()
+			continue
+		}
+		if err := sqlrows.Migrate(ctx, db.DB, db.dialect, nil); err != nil {
+			return err
+		}
+		w.tell.note("made the tables structseal_jobs and structseal_parts")
+		return nil
+	}
+	return nil
+}
