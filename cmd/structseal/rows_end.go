@@ -24,7 +24,7 @@ func (w *rowsWork) end(ctx context.Context, err error) error {
 	e := endEvent{event: newEvent("end"), OK: err == nil}
 	if errors.Is(err, errDrained) || errors.Is(err, context.Canceled) {
 		e.Resume = resume(w.cmd)
-		err = fmt.Errorf("%w. What was written is kept; the rest:\n    %s", errDrained, e.Resume)
+		err = interrupted{errDrained}
 	}
 	if err != nil {
 		err = failure{err}
@@ -39,10 +39,20 @@ func (w *rowsWork) end(ctx context.Context, err error) error {
 	if failed := w.tell.close(); failed != nil {
 		return failure{failed}
 	}
-	if err != nil && w.tell.asJSON {
+	switch {
+	case err != nil && w.tell.asJSON:
 		return told{err}
+	case e.Resume != "":
+		return fmt.Errorf("%w. To go on:\n    %s", err, e.Resume)
 	}
 	return err
 }
+
+// An interrupted verb has stopped behind a batch.
+type interrupted struct{ error }
+
+func (interrupted) Error() string { return "stopped, and what was written is kept" }
+
+func (i interrupted) Unwrap() error { return i.error }
 
 func count64(n int64, what string) string { return count(int(n), what) }
