@@ -4,8 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 
-	"github.com/structseal/structseal/manifest"
+	"github.com/structseal/structseal/keyring/sqlstore"
 	"github.com/structseal/structseal/rotate"
 )
 
@@ -49,6 +50,9 @@ func (p *claimed) Batch(ctx context.Context, limit int, change func(context.Cont
 	}
 	err = t.transaction(ctx, func(tx *sql.Tx) error {
 		out.Written, out.Conflicts = 0, 0
+		if err := t.strict(ctx, tx); err != nil {
+			return err
+		}
 		w := writer{t: t, tx: tx, change: change, prepared: make(map[string]*sql.Stmt)}
 		defer w.close()
 		for i := range rows {
@@ -71,6 +75,22 @@ func (p *claimed) Batch(ctx context.Context, limit int, change func(context.Cont
 	}
 	p.reached = reached
 	return out, nil
+}
+
+// strict refuses a connection to MySQL that would cut a ciphertext which is too long for
+// its column, with a warning that nobody sees.
+func (t *Table) strict(ctx context.Context, tx *sql.Tx) error {
+	if t.d.Dialect != sqlstore.MySQL {
+		return nil
+	}
+	var mode string
+	if err := tx.QueryRowContext(ctx, "SELECT @@sql_mode").Scan(&mode); err != nil {
+		return err
+	}
+	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
+		return mismatch("sql_mode isn't strict: what is too long for a column would be cut. Connect with sql_mode STRICT_TRANS_TABLES")
+	}
+	return nil
 }
 
 // A writer writes the rows of a batch.
@@ -155,7 +175,7 @@ func (p *claimed) advance(ctx context.Context, tx *sql.Tx, reached sql.NullStrin
 	if b.Done {
 		done = 1
 	}
-	query := "UPDATE " + p.t.parts + " SET reached = ?, done = ?, seen = seen + ?, written = written + ?, lease = " + p.t.d.now() + " + ? WHERE job = ? AND run = ? AND part = ? AND owner = ? AND done = 0 AND " + p.t.d.same(column{name: "reached", kind: manifest.BindText})
+	query := "UPDATE " + p.t.parts + " SET reached = ?, done = ?, seen = seen + ?, written = written + ?, lease = " + p.t.d.now() + " + ? WHERE job = ? AND run = ? AND part = ? AND owner = ? AND done = 0 AND " + p.t.d.same(column{name: "reached", text: true}, p.reached.String)
 	result, err := tx.ExecContext(ctx, p.t.d.number(query), reached, done, b.Rows, b.Written, p.job.Lease.Milliseconds(), p.id, p.job.Run, p.number, p.job.Worker, p.reached)
 	if err != nil {
 		return err

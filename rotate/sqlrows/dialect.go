@@ -60,18 +60,20 @@ func (d dialect) isBytes(typ string) bool {
 
 // same is the condition that a column still is as it was read, NULL included: by its
 // bytes, whatever its collation makes alike.
-func (d dialect) same(c column) string {
+func (d dialect) same(c column, value any) string {
 	name := d.column(c.name)
+	_, isText := value.(string)
 	switch {
-	case d.Dialect == sqlstore.PostgreSQL:
-		return name + " IS NOT DISTINCT FROM ?"
 	case d.Dialect == sqlstore.SQLite:
 		return name + " COLLATE BINARY IS ?"
-	case c.text && c.kind == "": // a ciphertext: ASCII in every character set
-		return "CAST(" + name + " AS BINARY) <=> CAST(? AS BINARY)"
-	default:
+	case d.Dialect == sqlstore.MySQL && c.text: // in the character set that it was read in
+		return "CAST(CONVERT(" + name + " USING utf8mb4) AS BINARY) <=> CAST(CONVERT(? USING utf8mb4) AS BINARY)"
+	case d.Dialect == sqlstore.MySQL:
 		return name + " <=> ?"
+	case isText && c.typ != "BPCHAR": // which loses its spaces
+		return "CAST(" + name + ` AS text) COLLATE "C" IS NOT DISTINCT FROM ?`
 	}
+	return name + " IS NOT DISTINCT FROM ?"
 }
 
 // now is the database's clock in milliseconds.

@@ -99,7 +99,7 @@ func (t *Table) update(r *row) (string, []any) {
 			if c.name == "" {
 				continue
 			}
-			query += " AND " + t.d.same(c)
+			query += " AND " + t.d.same(c, r.read[i])
 			args = append(args, r.read[i])
 			i++
 		}

@@ -73,7 +73,8 @@ var (
 type column struct {
 	name     string // "" for a constant
 	constant string
-	text     bool // of a text type
+	typ      string // as the driver names it
+	text     bool   // not of bytes
 	kind     manifest.BindKind
 }
 
@@ -131,7 +132,7 @@ func New(ctx context.Context, db *sql.DB, d sqlstore.Dialect, record manifest.Re
 			if !ok {
 				errs = append(errs, mismatch("table %s has no column %q", t.name, c.name))
 			}
-			c.text = ok && !t.d.isBytes(typ)
+			c.typ, c.text = strings.ToUpper(typ), ok && !t.d.isBytes(typ)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
