@@ -35,9 +35,11 @@ type SubjectStore interface {
 	// Errors: those of CompareAndSwap.
 	CompareAndSwapSubject(ctx context.Context, name string, subject SubjectHash, old uint64, next Record) error
 
-	// ListSubjects returns the hashes of subjects that have a record, in ascending
-	// order, behind after (from the first one for the zero hash), at most limit
-	// (1 to MaxSubjectBatch) of them. Fewer than limit means that there are no more.
+	// ListSubjects returns the hashes of subjects that have a record, in an order of
+	// the store's own that stays the same, behind after (from the first one for the
+	// zero hash), at most limit (1 to MaxSubjectBatch) of them. Every hash has its
+	// place in that order, also one without a record. Fewer than limit means that
+	// there are no more.
 	//
 	// Errors: those of LoadSubjects.
 	ListSubjects(ctx context.Context, name string, after SubjectHash, limit int) ([]SubjectHash, error)

@@ -1,9 +1,11 @@
 package kmsprovider
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -22,11 +24,20 @@ type ResilientOptions struct {
 	// Concurrency is how many attempts may be under way at once; further calls wait
 	// for their turn as long as their context lasts. Default: no limit.
 	Concurrency int
+
+	// Hedge is how long an attempt to unwrap may go without an answer before a
+	// second one is made beside it; the first answer counts, unless it is a failure
+	// that may pass. Hedges are paid from the budget of retries, and take turns like
+	// other attempts. Choose a little more than the 99th percentile of the service's
+	// time: one that is too early doubles the calls just when they are slow.
+	// Default: none.
+	Hedge time.Duration
 }
 
 const (
-	// retryBudget is how many retries there may be at once, all calls together, and
-	// budgetEvery how long it takes to regain one: at most ten within a minute.
+	// retryBudget is how many retries and hedges there may be at once, all calls
+	// together, and budgetEvery how long it takes to regain one: at most ten within
+	// a minute.
 	retryBudget = 5
 	budgetEvery = 12 * time.Second
 	// Before a retry: exponential, with full jitter.
@@ -43,8 +54,9 @@ const (
 // two don't multiply, and keeps the limits. So a Resilient is for programs that call
 // a provider without a ring, and for services with a quota on calls at once.
 //
-// There is no hedging. A ring with several KMSs asks the next one when the first one
-// is slow; a second call to the same one would spend its quota when it is short.
+// Hedging is off unless asked for, and off under a ring: a ring with several KMSs asks
+// the next one when the first one is slow, where a second call to the same one would
+// spend its quota when it is short.
 type Resilient struct {
 	inner  Provider
 	opts   ResilientOptions
@@ -59,8 +71,8 @@ type resilience struct {
 	spent   int       // of the retry budget
 	updated time.Time // when spent was; monotonic
 
-	calls, attempts, retries, exhausted, errors atomic.Uint64
-	running, waiting                            atomic.Int64
+	calls, attempts, retries, hedges, exhausted, errors atomic.Uint64
+	running, waiting                                    atomic.Int64
 }
 
 // ResilientStats are what a [Resilient] has done. Counters only grow.
@@ -68,7 +80,8 @@ type ResilientStats struct {
 	Calls     uint64 // of Wrap and Unwrap
 	Attempts  uint64 // that were made for them
 	Retries   uint64 // of the attempts, those after a first one
-	Exhausted uint64 // retries that the budget has refused
+	Hedges    uint64 // of the attempts, those beside one that was slow
+	Exhausted uint64 // retries and hedges that the budget has refused
 	Errors    uint64 // calls that failed
 	Running   int    // attempts under way
 	Waiting   int    // calls that wait for their turn
@@ -95,10 +108,10 @@ func NewResilient(p Provider, opts *ResilientOptions) *Resilient {
 }
 
 // WithoutRetry returns the same provider, with the same limits, for a caller that
-// tries again by itself. Package keyring asks for it.
+// tries again by itself. It doesn't hedge either. Package keyring asks for it.
 func (r *Resilient) WithoutRetry() Provider {
 	once := *r
-	once.opts.Attempts = 1
+	once.opts.Attempts, once.opts.Hedge = 1, 0
 	return &once
 }
 
@@ -109,21 +122,28 @@ func (r *Resilient) ID() string { return r.inner.ID() }
 //
 // Errors: its own; ErrUnavailable when time was up; ctx's own.
 func (r *Resilient) Wrap(ctx context.Context, secret []byte, kc Context) ([]byte, error) {
-	return r.call(ctx, func(ctx context.Context) ([]byte, error) { return r.inner.Wrap(ctx, secret, kc) })
+	wrap := func(ctx context.Context) ([]byte, error) { return r.inner.Wrap(ctx, secret, kc) }
+	return r.call(ctx, func(ctx context.Context) ([]byte, error) { return r.attempt(ctx, wrap) })
 }
 
 // Unwrap calls the other provider.
 //
 // Errors: its own; ErrUnavailable when time was up; ctx's own.
 func (r *Resilient) Unwrap(ctx context.Context, wrapped []byte, kc Context) ([]byte, error) {
-	return r.call(ctx, func(ctx context.Context) ([]byte, error) { return r.inner.Unwrap(ctx, wrapped, kc) })
+	if r.opts.Hedge > 0 {
+		// An attempt may still go on when this call has returned.
+		wrapped, kc = bytes.Clone(wrapped), maps.Clone(kc)
+	}
+	unwrap := func(ctx context.Context) ([]byte, error) { return r.inner.Unwrap(ctx, wrapped, kc) }
+	return r.call(ctx, func(ctx context.Context) ([]byte, error) { return r.hedged(ctx, unwrap) })
 }
 
-func (r *Resilient) call(ctx context.Context, fn func(context.Context) ([]byte, error)) ([]byte, error) {
+// call tries until something helps or it is enough.
+func (r *Resilient) call(ctx context.Context, try func(context.Context) ([]byte, error)) ([]byte, error) {
 	s := r.shared
 	s.calls.Add(1)
 	for n := 1; ; n++ {
-		out, err := r.attempt(ctx, fn)
+		out, err := try(ctx)
 		if err == nil {
 			return out, nil
 		}
@@ -132,6 +152,47 @@ func (r *Resilient) call(ctx context.Context, fn func(context.Context) ([]byte, 
 			return nil, err
 		}
 		s.retries.Add(1)
+	}
+}
+
+// hedged makes an attempt, and another one beside it when no answer comes.
+func (r *Resilient) hedged(ctx context.Context, fn func(context.Context) ([]byte, error)) ([]byte, error) {
+	if r.opts.Hedge <= 0 {
+		return r.attempt(ctx, fn)
+	}
+	type answer struct {
+		out []byte
+		err error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of the one that is too late
+	answers := make(chan answer, 2)
+	ask := func() {
+		out, err := r.attempt(ctx, fn)
+		answers <- answer{out, err}
+	}
+	go ask()
+	under := 1
+	timer := time.NewTimer(r.opts.Hedge)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			if r.shared.spend() {
+				r.shared.hedges.Add(1)
+				under++
+				go ask()
+			}
+		case a := <-answers:
+			under--
+			if under > 0 && a.err != nil && Retryable(a.err) {
+				continue // the other one may know better
+			}
+			if under > 0 {
+				go func() { clear((<-answers).out) }() // nobody else wipes it
+			}
+			return a.out, a.err
+		}
 	}
 }
 
@@ -199,8 +260,8 @@ func pause(ctx context.Context, n int) bool {
 func (r *Resilient) Stats() ResilientStats {
 	s := r.shared
 	return ResilientStats{
-		Calls: s.calls.Load(), Attempts: s.attempts.Load(), Retries: s.retries.Load(), Exhausted: s.exhausted.Load(),
-		Errors: s.errors.Load(), Running: int(s.running.Load()), Waiting: int(s.waiting.Load()),
+		Calls: s.calls.Load(), Attempts: s.attempts.Load(), Retries: s.retries.Load(), Hedges: s.hedges.Load(),
+		Exhausted: s.exhausted.Load(), Errors: s.errors.Load(), Running: int(s.running.Load()), Waiting: int(s.waiting.Load()),
 	}
 }
 

@@ -1,9 +1,12 @@
 package dynamostore_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -233,6 +236,70 @@ func TestRetryConflictsWithItself(t *testing.T) {
 	if lost.n.Load() != 3 {
 		t.Errorf("%d answers were lost", lost.n.Load())
 	}
+}
+
+// A pass over all subjects reads each of them once, and not all of them for each page.
+func TestListReadsTheTableOnce(t *testing.T) {
+	ctx, counted := t.Context(), &countsScans{next: http.DefaultTransport}
+	opts := client(t).Options()
+	opts.HTTPClient = &http.Client{Transport: counted}
+	s := store(t, dynamodb.New(opts), newTable(t))
+	const subjects, page = 2500, 500
+	var wg sync.WaitGroup
+	for w := range 10 {
+		wg.Go(func() {
+			for i := w; i < subjects; i += 10 {
+				if err := s.CompareAndSwapSubject(ctx, "app", sha256.Sum256([]byte{byte(i), byte(i >> 8)}), 0, keyring.Record{Revision: 1}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	seen := make(map[keyring.SubjectHash]bool)
+	var after keyring.SubjectHash
+	for n := page; n == page; {
+		list, err := s.ListSubjects(ctx, "app", after, page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range list {
+			seen[h], after = true, h
+		}
+		n = len(list)
+	}
+	// A page may read as much as it leaves out for the next one.
+	if read := counted.n.Load(); len(seen) != subjects || read < subjects || read > 2*subjects {
+		t.Errorf("%d subjects of %d, %d items read", len(seen), subjects, read)
+	}
+}
+
+// countsScans counts the items that scans have read.
+type countsScans struct {
+	next http.RoundTripper
+	n    atomic.Int64
+}
+
+func (c *countsScans) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := c.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".Scan") {
+		var out struct{ ScannedCount int64 }
+		if err := json.Unmarshal(body, &out); err != nil {
+			return nil, err
+		}
+		c.n.Add(out.ScannedCount)
+	}
+	res.Body = io.NopCloser(bytes.NewReader(body))
+	return res, nil
 }
 
 // losesAnswers loses the answer to every PutItem that succeeded.

@@ -208,6 +208,12 @@ var brokenSubjects = []fault{
 		}
 		return page, err
 	})},
+	{"begins anew behind one that isn't there", "SubjectList", withSubjects(nil, nil, func(f *faulty, ctx context.Context, name string, after hash, limit int) ([]hash, error) {
+		if there, _ := f.soundLoadSubjects(ctx, name, []hash{after}); len(there) == 0 {
+			after = hash{}
+		}
+		return f.soundListSubjects(ctx, name, after, limit)
+	})},
 	{"lists backwards", "SubjectList", pages(func(page []hash, _ int) []hash { slices.Reverse(page); return page })},
 	{"lists the last page short of one", "SubjectList", pages(func(page []hash, limit int) []hash {
 		if 0 < len(page) && len(page) < limit {

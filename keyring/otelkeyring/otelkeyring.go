@@ -27,6 +27,8 @@
 //	structseal.keyring.kms.circuit.open     gauge    1 while calls are held back but for probes
 //	structseal.keyring.kms.circuit.openings counter  how often it has opened
 //
+// [ObserveKMS] does the same for a kmsprovider.Resilient.
+//
 // What to alert on: record.age above TTL while keys are in use, circuit.open for
 // minutes, any wrong_answers or refused.
 package otelkeyring
@@ -41,8 +43,6 @@ import (
 	"github.com/structseal/structseal/keyring"
 )
 
-const prefix = "structseal.keyring."
-
 // Observe makes the instruments and observes the ring with them until the
 // registration is unregistered. It reads [keyring.Keyring.Stats] once a collection,
 // which calls nobody. Observe several rings with one meter; each but once. A ring
@@ -52,34 +52,34 @@ const prefix = "structseal.keyring."
 func Observe(meter metric.Meter, ring *keyring.Keyring) (metric.Registration, error) {
 	m := &maker{meter: meter}
 	ringParts := []func(metric.Observer, metric.ObserveOption, *keyring.Stats){
-		instrument(m, "revision", "{revision}", "Revision of the record that is used.", false, func(s *keyring.Stats) uint64 { return s.Revision }),
+		instrument(m, "structseal.keyring.revision", "{revision}", "Revision of the record that is used.", false, func(s *keyring.Stats) uint64 { return s.Revision }),
 		m.age(),
-		instrument(m, "keys.warm", "{key}", "Keys that are unwrapped.", false, func(s *keyring.Stats) uint64 { return uint64(s.Warm) }),
-		instrument(m, "store.reads", "{call}", "Calls to the store that read.", true, func(s *keyring.Stats) uint64 { return s.StoreReads }),
-		instrument(m, "store.writes", "{call}", "Calls to the store that write.", true, func(s *keyring.Stats) uint64 { return s.StoreWrites }),
-		instrument(m, "store.errors", "{call}", "Calls to the store that failed, conflicts left out.", true, func(s *keyring.Stats) uint64 { return s.StoreErrors }),
-		instrument(m, "store.abandoned", "{call}", "Calls to the store that were left when their time was up.", true, func(s *keyring.Stats) uint64 { return s.StoreAbandoned }),
-		instrument(m, "store.hanging", "{call}", "Calls to the store that were left and still go on.", false, func(s *keyring.Stats) uint64 { return uint64(s.StoreHanging) }),
-		instrument(m, "refreshes", "{look}", "Looks at the record and the keys in use, in the background.", true, func(s *keyring.Stats) uint64 { return s.Refreshes }),
-		instrument(m, "refresh.errors", "{look}", "Looks in the background that failed.", true, func(s *keyring.Stats) uint64 { return s.RefreshErrors }),
-		instrument(m, "keys.expired", "{key}", "Keys wiped because nobody confirmed them for MaxStale.", true, func(s *keyring.Stats) uint64 { return s.Expired }),
-		instrument(m, "keys.refused", "{key}", "Keys wiped because the KMS refused them, or lied.", true, func(s *keyring.Stats) uint64 { return s.Refused }),
-		instrument(m, "notices", "{notice}", "Hints about changes in the store that the notifier gave.", true, func(s *keyring.Stats) uint64 { return s.Notices }),
+		instrument(m, "structseal.keyring.keys.warm", "{key}", "Keys that are unwrapped.", false, func(s *keyring.Stats) uint64 { return uint64(s.Warm) }),
+		instrument(m, "structseal.keyring.store.reads", "{call}", "Calls to the store that read.", true, func(s *keyring.Stats) uint64 { return s.StoreReads }),
+		instrument(m, "structseal.keyring.store.writes", "{call}", "Calls to the store that write.", true, func(s *keyring.Stats) uint64 { return s.StoreWrites }),
+		instrument(m, "structseal.keyring.store.errors", "{call}", "Calls to the store that failed, conflicts left out.", true, func(s *keyring.Stats) uint64 { return s.StoreErrors }),
+		instrument(m, "structseal.keyring.store.abandoned", "{call}", "Calls to the store that were left when their time was up.", true, func(s *keyring.Stats) uint64 { return s.StoreAbandoned }),
+		instrument(m, "structseal.keyring.store.hanging", "{call}", "Calls to the store that were left and still go on.", false, func(s *keyring.Stats) uint64 { return uint64(s.StoreHanging) }),
+		instrument(m, "structseal.keyring.refreshes", "{look}", "Looks at the record and the keys in use, in the background.", true, func(s *keyring.Stats) uint64 { return s.Refreshes }),
+		instrument(m, "structseal.keyring.refresh.errors", "{look}", "Looks in the background that failed.", true, func(s *keyring.Stats) uint64 { return s.RefreshErrors }),
+		instrument(m, "structseal.keyring.keys.expired", "{key}", "Keys wiped because nobody confirmed them for MaxStale.", true, func(s *keyring.Stats) uint64 { return s.Expired }),
+		instrument(m, "structseal.keyring.keys.refused", "{key}", "Keys wiped because the KMS refused them, or lied.", true, func(s *keyring.Stats) uint64 { return s.Refused }),
+		instrument(m, "structseal.keyring.notices", "{notice}", "Hints about changes in the store that the notifier gave.", true, func(s *keyring.Stats) uint64 { return s.Notices }),
 	}
 	kekParts := []func(metric.Observer, metric.ObserveOption, *keyring.KEKStats){
-		instrument(m, "kms.wraps", "{call}", "Wraps asked for.", true, func(k *keyring.KEKStats) uint64 { return k.Wraps }),
-		instrument(m, "kms.unwraps", "{call}", "Unwraps asked for.", true, func(k *keyring.KEKStats) uint64 { return k.Unwraps }),
-		instrument(m, "kms.errors", "{call}", "Calls to the KMS that failed.", true, func(k *keyring.KEKStats) uint64 { return k.Errors }),
-		instrument(m, "kms.wrong_answers", "{key}", "Keys that were not the ones asked for.", true, func(k *keyring.KEKStats) uint64 { return k.WrongAnswers }),
-		instrument(m, "kms.abandoned", "{call}", "Calls to the KMS that were left when their time was up.", true, func(k *keyring.KEKStats) uint64 { return k.Abandoned }),
-		instrument(m, "kms.hanging", "{call}", "Calls to the KMS that were left and still go on.", false, func(k *keyring.KEKStats) uint64 { return uint64(k.Hanging) }),
-		instrument(m, "kms.circuit.open", "1", "1 while calls are held back but for probes.", false, func(k *keyring.KEKStats) uint64 {
+		instrument(m, "structseal.keyring.kms.wraps", "{call}", "Wraps asked for.", true, func(k *keyring.KEKStats) uint64 { return k.Wraps }),
+		instrument(m, "structseal.keyring.kms.unwraps", "{call}", "Unwraps asked for.", true, func(k *keyring.KEKStats) uint64 { return k.Unwraps }),
+		instrument(m, "structseal.keyring.kms.errors", "{call}", "Calls to the KMS that failed.", true, func(k *keyring.KEKStats) uint64 { return k.Errors }),
+		instrument(m, "structseal.keyring.kms.wrong_answers", "{key}", "Keys that were not the ones asked for.", true, func(k *keyring.KEKStats) uint64 { return k.WrongAnswers }),
+		instrument(m, "structseal.keyring.kms.abandoned", "{call}", "Calls to the KMS that were left when their time was up.", true, func(k *keyring.KEKStats) uint64 { return k.Abandoned }),
+		instrument(m, "structseal.keyring.kms.hanging", "{call}", "Calls to the KMS that were left and still go on.", false, func(k *keyring.KEKStats) uint64 { return uint64(k.Hanging) }),
+		instrument(m, "structseal.keyring.kms.circuit.open", "1", "1 while calls are held back but for probes.", false, func(k *keyring.KEKStats) uint64 {
 			if k.Open {
 				return 1
 			}
 			return 0
 		}),
-		instrument(m, "kms.circuit.openings", "{opening}", "How often the circuit has opened.", true, func(k *keyring.KEKStats) uint64 { return k.Opened }),
+		instrument(m, "structseal.keyring.kms.circuit.openings", "{opening}", "How often the circuit has opened.", true, func(k *keyring.KEKStats) uint64 { return k.Opened }),
 	}
 	if m.err != nil {
 		return nil, m.err
@@ -119,16 +119,16 @@ func instrument[S any](m *maker, name, unit, description string, counts bool, va
 	var i metric.Int64Observable
 	var err error
 	if counts {
-		i, err = m.meter.Int64ObservableCounter(prefix+name, metric.WithUnit(unit), metric.WithDescription(description))
+		i, err = m.meter.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(description))
 	} else {
-		i, err = m.meter.Int64ObservableGauge(prefix+name, metric.WithUnit(unit), metric.WithDescription(description))
+		i, err = m.meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description))
 	}
 	m.add(i, err)
 	return func(o metric.Observer, option metric.ObserveOption, s *S) { o.ObserveInt64(i, int64(value(s)), option) }
 }
 
 func (m *maker) age() func(metric.Observer, metric.ObserveOption, *keyring.Stats) {
-	i, err := m.meter.Float64ObservableGauge(prefix+"record.age", metric.WithUnit("s"), metric.WithDescription("Time since the record was last read."))
+	i, err := m.meter.Float64ObservableGauge("structseal.keyring.record.age", metric.WithUnit("s"), metric.WithDescription("Time since the record was last read."))
 	m.add(i, err)
 	return func(o metric.Observer, option metric.ObserveOption, s *keyring.Stats) {
 		o.ObserveFloat64(i, s.RecordAge.Seconds(), option)

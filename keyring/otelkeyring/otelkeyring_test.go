@@ -20,6 +20,8 @@ import (
 	"github.com/structseal/structseal/kmsprovider/localkms"
 )
 
+const prefix = "structseal.keyring."
+
 // awayKMS is a KMS that may be away.
 type awayKMS struct {
 	kmsprovider.Provider
@@ -84,6 +86,25 @@ func collect(t *testing.T, reader *sdk.ManualReader) (points, map[string]string)
 	return out, kinds
 }
 
+// asDocumented checks that every name and kind is as a file documents it, at least so
+// many, and no other.
+func asDocumented(t *testing.T, file string, least int, kinds map[string]string) {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := regexp.MustCompile(`(?m)^//\t(structseal\.\S+) +(gauge|counter) `).FindAllStringSubmatch(string(source), -1)
+	for _, d := range documented {
+		if kinds[d[1]] != d[2] {
+			t.Errorf("%s is %q, documented as %s", d[1], kinds[d[1]], d[2])
+		}
+	}
+	if len(documented) != len(kinds) || len(documented) < least {
+		t.Errorf("%d documented, %d observed", len(documented), len(kinds))
+	}
+}
+
 func TestObserve(t *testing.T) {
 	ctx := t.Context()
 	reader := sdk.NewManualReader()
@@ -122,20 +143,7 @@ func TestObserve(t *testing.T) {
 	}
 	got, kinds := collect(t, reader)
 
-	// Every name and kind as documented, and no other.
-	source, err := os.ReadFile("otelkeyring.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := regexp.MustCompile(`(?m)^//\t(structseal\.\S+) +(gauge|counter) `).FindAllStringSubmatch(string(source), -1)
-	for _, d := range documented {
-		if kinds[d[1]] != d[2] {
-			t.Errorf("%s is %q, documented as %s", d[1], kinds[d[1]], d[2])
-		}
-	}
-	if len(documented) != len(kinds) || len(documented) < 20 {
-		t.Errorf("%d documented, %d observed", len(documented), len(kinds))
-	}
+	asDocumented(t, "otelkeyring.go", 20, kinds)
 
 	stats := ring.Stats()
 	for name, want := range map[string]float64{
@@ -187,6 +195,10 @@ func TestMeterErrors(t *testing.T) {
 	}
 	if _, err := Observe(noop.Meter{}, ring); err != nil {
 		t.Error(err)
+	}
+	kms := kmsprovider.NewResilient(localkms.NewRandom(), nil)
+	if _, err := ObserveKMS(brokenMeter{}, kms); !errors.Is(err, errBroken) {
+		t.Errorf("%v", err)
 	}
 }
 
