@@ -356,3 +356,40 @@ func TestOptions(t *testing.T) {
 		t.Errorf("ID %s, want %s", p.ID(), want)
 	}
 }
+
+// A key that was switched off for one of both, and what a program that starts then
+// still can.
+func TestKeyThatIsHalfOff(t *testing.T) {
+	s := start(t)
+	s.makeKey(t, "half")
+	wrapped := wrap(t, s.open(t, "half"))
+	set := func(encrypt, decrypt bool) {
+		s.eachKey(t, "half", func(session pkcs11.SessionHandle, key pkcs11.ObjectHandle) error {
+			return s.lib.SetAttributeValue(session, key, []*pkcs11.Attribute{
+				pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, encrypt), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, decrypt),
+			})
+		})
+	}
+	set(false, true)
+	p := s.open(t, "half")
+	unwraps(t, p, wrapped)
+	if _, err := p.Wrap(t.Context(), secret, kc); !errors.Is(err, kmsprovider.ErrDisabled) {
+		t.Errorf("Wrap by a key that may not encrypt: %v", err)
+	}
+	bad := bytes.Clone(wrapped)
+	bad[len(bad)-1] ^= 1
+	if _, err := p.Unwrap(t.Context(), bad, kc); !errors.Is(err, kmsprovider.ErrRejected) {
+		t.Errorf("Unwrap of what was changed: %v", err)
+	}
+	// It could not be tested, and is before it wraps again.
+	set(true, true)
+	s.set(noAAD, 0)
+	if _, err := p.Wrap(t.Context(), secret, kc); !errors.Is(err, pkcs11kms.ErrUnfit) {
+		t.Errorf("Wrap by a key that ignores associated data: %v", err)
+	}
+	s.set(sound, 0)
+	set(true, false)
+	if _, err := s.open(t, "half").Unwrap(t.Context(), wrapped, kc); !errors.Is(err, kmsprovider.ErrDisabled) {
+		t.Errorf("Unwrap by a key that may not decrypt: %v", err)
+	}
+}
