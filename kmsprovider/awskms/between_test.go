@@ -33,7 +33,7 @@ func dial(t *testing.T, answer http.HandlerFunc, change func(*kms.Options)) *aws
 	t.Cleanup(server.Close)
 	opts := kms.Options{
 		Region: "us-east-1", BaseEndpoint: &server.URL, HTTPClient: server.Client(),
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", ""),
 	}
 	if change != nil {
 		change(&opts)

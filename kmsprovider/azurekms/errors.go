@@ -24,7 +24,7 @@ func (p *Provider) failed(ctx context.Context, call, version string, err error) 
 			InnerError    struct{ Code string }
 		}
 	}
-	class, text := kmsprovider.ErrUnavailable, fmt.Sprintf("%.300q", err)
+	class, text := kmsprovider.ErrUnavailable, ""
 	if answer := (*azcore.ResponseError)(nil); !errors.As(err, new(*tokenError)) && errors.As(err, &answer) {
 		body, _ := runtime.Payload(answer.RawResponse)
 		if json.Unmarshal(body, &said) == nil && said.Error.Code != "" {
@@ -33,6 +33,8 @@ func (p *Provider) failed(ctx context.Context, call, version string, err error) 
 		} else {
 			text = fmt.Sprintf("%d, which isn't Key Vault's", answer.StatusCode) // but something's in between
 		}
+	} else {
+		text = fmt.Sprintf("%.300q", err)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -101,8 +103,12 @@ type callError struct {
 func (e *callError) Error() string   { return e.text }
 func (e *callError) Unwrap() []error { return []error{e.class, e.err} }
 
-// maxAnswer bounds what is read of an answer.
-const maxAnswer = 1 << 20
+// What is read of an answer, in bytes. Refusals have less than 1 KB; the SDK indents
+// them, which makes a hundred megabytes of 10 KB of brackets.
+const (
+	maxAnswer  = 1 << 20
+	maxRefusal = 4 << 10
+)
 
 // transport bounds answers: the SDK reads them whole.
 type transport struct{ policy.Transporter }
@@ -123,7 +129,11 @@ func bounded(t policy.Transporter) policy.Transporter {
 func (t transport) Do(req *http.Request) (*http.Response, error) {
 	resp, err := t.Transporter.Do(req)
 	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+		limit := int64(maxAnswer)
+		if resp.StatusCode >= 300 {
+			limit = maxRefusal
+		}
+		resp.Body = http.MaxBytesReader(nil, resp.Body, limit)
 	}
 	return resp, err
 }
