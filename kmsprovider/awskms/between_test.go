@@ -163,3 +163,16 @@ func TestClientThatLogs(t *testing.T) {
 		}
 	}
 }
+
+// What the service says may be anything: an error is one line, and no long one.
+func TestErrorsAreShort(t *testing.T) {
+	p := dial(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(400)
+		fmt.Fprintf(w, `{"__type":"AccessDeniedException","message":%q}`, "first\nlevel=ERROR "+strings.Repeat("x", 1<<18))
+	}, nil)
+	for call, err := range both(t, p) {
+		if text := err.Error(); len(text) > 2000 || strings.Contains(text, "\n") || !strings.Contains(text, "first") || !errors.Is(err, kmsprovider.ErrDenied) {
+			t.Errorf("%s: %d bytes: %.300s", call, len(text), text)
+		}
+	}
+}

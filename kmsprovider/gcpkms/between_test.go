@@ -146,3 +146,29 @@ func TestClientThatLogs(t *testing.T) {
 		}
 	}
 }
+
+// loud refuses with a long text.
+type loud struct {
+	kmspb.UnimplementedKeyManagementServiceServer
+}
+
+var longText = "first\nlevel=ERROR " + strings.Repeat("x", 1<<12)
+
+func (loud) Encrypt(context.Context, *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
+	return nil, status.Error(codes.PermissionDenied, longText)
+}
+
+func (loud) Decrypt(context.Context, *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
+	return nil, status.Error(codes.PermissionDenied, longText)
+}
+
+// What the service says may be anything: an error is one line, and no long one.
+func TestErrorsAreShort(t *testing.T) {
+	server := grpc.NewServer()
+	kmspb.RegisterKeyManagementServiceServer(server, loud{})
+	for call, err := range both(t, dial(t, kmstest.NewProxy(t, server), option.WithoutAuthentication())) {
+		if text := err.Error(); len(text) > 2000 || strings.Contains(text, "\n") || !strings.Contains(text, "first") || !errors.Is(err, kmsprovider.ErrDenied) {
+			t.Errorf("%s: %d bytes: %.300s", call, len(text), text)
+		}
+	}
+}

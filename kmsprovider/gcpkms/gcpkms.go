@@ -170,10 +170,17 @@ func call[I, O any](ctx context.Context, p *Provider, method func(context.Contex
 	case ctx.Err() != nil && (class == nil || class == kmsprovider.ErrUnavailable):
 		class = ctx.Err()
 	case class == nil:
-		return out, fmt.Errorf("gcpkms: %s: %w", p.id, err)
+		return out, fmt.Errorf("gcpkms: %s: %w", p.id, said{err})
 	}
-	return out, fmt.Errorf("gcpkms: %s: %w: %w", p.id, class, err)
+	return out, fmt.Errorf("gcpkms: %s: %w: %w", p.id, class, said{err})
 }
+
+// said is an error with text of the service's, or of what stands in its place. That may
+// be anything.
+type said struct{ error }
+
+func (e said) Error() string { return fmt.Sprintf("%.500q", e.error.Error()) }
+func (e said) Unwrap() error { return e.error }
 
 // classify says what the service's answer means: nil for what is no class.
 func classify(err, invalid error) error {
