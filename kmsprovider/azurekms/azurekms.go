@@ -79,7 +79,7 @@ func New(key string, credential azcore.TokenCredential, opts *Options) (*Provide
 	o.Client.Logging.IncludeBody = false // bodies hold keys
 	o.Client.Transport = bounded(o.Client.Transport)
 	var err error
-	if p.client, err = azkeys.NewClient("https://"+p.host, identity{credential}, &o.Client); err != nil {
+	if p.client, err = azkeys.NewClient("https://"+p.host, credential, &o.Client); err != nil {
 		return nil, fmt.Errorf("azurekms: %w: %w", ErrOptions, err)
 	}
 	return p, nil
@@ -115,9 +115,8 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 		return nil, fmt.Errorf("azurekms: wrap with %s: %w", p.ID(), err)
 	}
 	defer key.Wipe()
-	in, algorithm := azkeys.KeyOperationParameters{Value: once}, algorithms[p.algorithm]
-	in.Algorithm = &algorithm
-	out, err := p.client.WrapKey(ctx, p.name, "", in, nil)
+	algorithm := algorithms[p.algorithm]
+	out, err := p.client.WrapKey(ctx, p.name, "", azkeys.KeyOperationParameters{Algorithm: &algorithm, Value: once}, nil)
 	if err != nil {
 		return nil, p.failed(ctx, "wrap", "", err)
 	}

@@ -86,20 +86,15 @@ func New(opts Options) (*Provider, error) {
 func dial(ctx context.Context, addr string, config *tls.Config) (net.Conn, error) {
 	verified, verify := false, config.VerifyConnection
 	config.VerifyConnection = func(state tls.ConnectionState) error {
+		verified = true // its certificate has been
 		if verify != nil {
-			if err := verify(state); err != nil {
-				return err
-			}
+			return verify(state)
 		}
-		verified = true
 		return nil
 	}
 	c, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
-	if err != nil && !verified {
-		return nil, fmt.Errorf("%w: %w", kmsprovider.ErrUnavailable, err)
-	}
 	if err != nil {
-		return nil, broken(err)
+		return nil, broken(err, verified)
 	}
 	return c, nil
 }
@@ -260,7 +255,7 @@ func (s *server) exchange(ctx context.Context, c net.Conn, request kmip.Operatio
 	stream, message := ttlv.NewStream(c, maxAnswer), kmip.NewRequestMessage(kmip.V1_4, request)
 	var response kmip.ResponseMessage
 	if err := stream.Roundtrip(&message, &response); err != nil {
-		return nil, broken(err)
+		return nil, broken(err, true)
 	}
 	if len(response.BatchItem) != 1 {
 		return nil, fmt.Errorf("%w: %d answers to one request", kmsprovider.ErrUnavailable, len(response.BatchItem))
@@ -271,11 +266,11 @@ func (s *server) exchange(ctx context.Context, c net.Conn, request kmip.Operatio
 	return response.BatchItem[0].ResponsePayload, nil
 }
 
-// broken is an error of the connection: an outage, unless the server has said that it
-// doesn't take the client's certificate.
-func broken(err error) error {
+// broken is an error of the connection: an outage, unless a server whose certificate was
+// verified has said that it doesn't take the client's.
+func broken(err error, verified bool) error {
 	var remote *net.OpError
-	if errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate") {
+	if verified && errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate") {
 		return fmt.Errorf("%w: %w", kmsprovider.ErrDenied, err)
 	}
 	return fmt.Errorf("%w: %w", kmsprovider.ErrUnavailable, err)
