@@ -1,6 +1,7 @@
 package azurekms
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -64,9 +65,7 @@ func New(key string, credential azcore.TokenCredential, opts *Options) (*Provide
 		return nil, fmt.Errorf("azurekms: %w: no credential given; azidentity has some", ErrOptions)
 	}
 	p := &Provider{host: strings.ToLower(m[1]), name: strings.ToLower(m[2])}
-	if o.Algorithm == "" {
-		o.Algorithm = azkeys.EncryptionAlgorithmRSAOAEP256
-	}
+	o.Algorithm = cmp.Or(o.Algorithm, azkeys.EncryptionAlgorithmRSAOAEP256)
 	for first, a := range algorithms {
 		if a == o.Algorithm {
 			p.algorithm = first
