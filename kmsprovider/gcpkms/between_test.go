@@ -109,6 +109,10 @@ func TestClientOverHTTP(t *testing.T) {
 	if _, err := gcpkms.New(client, between); !errors.Is(err, gcpkms.ErrOptions) {
 		t.Errorf("New with a client over HTTP: %v", err)
 	}
+	// A client that was never made can't call; New sees only whether the name is one.
+	if _, err := gcpkms.New(&kms.KeyManagementClient{}, between); err != nil {
+		t.Errorf("New with a client that was never made: %v", err)
+	}
 }
 
 // echo returns what it is given.

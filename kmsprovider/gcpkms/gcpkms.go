@@ -54,7 +54,7 @@ func New(client *kms.KeyManagementClient, key string) (*Provider, error) {
 	if !keyName.MatchString(key) || !kmsprovider.ValidID(key) {
 		return nil, fmt.Errorf("gcpkms: %w: %.200q is not the name of a key (projects/*/locations/*/keyRings/*/cryptoKeys/*, without a version)", ErrOptions, key)
 	}
-	if connection(client) == nil {
+	if client.CallOptions != nil && connection(client) == nil { // nil: the zero client, which can't call
 		return nil, fmt.Errorf("gcpkms: %w: the client calls over HTTP, where answers have no bound and errors no code; take one of kms.NewKeyManagementClient", ErrOptions)
 	}
 	return &Provider{id: key, client: func() kmspb.KeyManagementServiceClient {
