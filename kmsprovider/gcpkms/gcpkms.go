@@ -64,7 +64,7 @@ func New(client *kms.KeyManagementClient, key string) (*Provider, error) {
 	if err := CheckKey(key); err != nil {
 		return nil, err
 	}
-	if connection(client) == nil {
+	if client.CallOptions != nil && connection(client) == nil { // nil: the zero client, which can't call
 		return nil, fmt.Errorf("gcpkms: %w: the client calls over HTTP, where answers have no bound and errors no code; take one of kms.NewKeyManagementClient", ErrOptions)
 	}
 	return &Provider{id: key, client: func() kmspb.KeyManagementServiceClient {
@@ -180,10 +180,17 @@ func call[I, O any](ctx context.Context, p *Provider, method func(context.Contex
 	case ctx.Err() != nil && (class == nil || class == kmsprovider.ErrUnavailable):
 		class = ctx.Err()
 	case class == nil:
-		return out, fmt.Errorf("gcpkms: %s: %w", p.id, err)
+		return out, fmt.Errorf("gcpkms: %s: %w", p.id, said{err})
 	}
-	return out, fmt.Errorf("gcpkms: %s: %w: %w", p.id, class, err)
+	return out, fmt.Errorf("gcpkms: %s: %w: %w", p.id, class, said{err})
 }
+
+// said is an error with text of the service's, or of what stands in its place. That may
+// be anything.
+type said struct{ error }
+
+func (e said) Error() string { return fmt.Sprintf("%.500q", e.error.Error()) }
+func (e said) Unwrap() error { return e.error }
 
 // classify says what the service's answer means: nil for what is no class.
 func classify(err, invalid error) error {

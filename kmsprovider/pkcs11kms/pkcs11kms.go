@@ -181,11 +181,9 @@ func (t *token) logIn(s session) error {
 		return nil
 	}
 	pin, err := t.opts.PIN()
-	if err != nil { // and is not wrapped: it may tell the PIN
-		return fmt.Errorf("%w: Options.PIN has none", kmsprovider.ErrUnavailable)
-	}
-	if t.refused != nil && t.refused(pin) {
-		return fmt.Errorf("%w: the token has refused this PIN before", kmsprovider.ErrDenied)
+	if err != nil || t.refused != nil && t.refused(pin) { // err is not wrapped: it may tell the PIN
+		class := map[bool]error{true: kmsprovider.ErrUnavailable, false: kmsprovider.ErrDenied}[err != nil]
+		return fmt.Errorf("%w: no PIN, or one that the token has refused before", class)
 	}
 	switch err = t.lib.Login(s.handle, pkcs11.CKU_USER, pin); {
 	case err == pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN):
