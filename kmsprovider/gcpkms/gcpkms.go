@@ -43,16 +43,6 @@ type Provider struct {
 
 var _ kmsprovider.Provider = (*Provider)(nil)
 
-// CheckKey reports whether a text is the name of a key, as New wants it.
-//
-// Errors: ErrOptions.
-func CheckKey(key string) error {
-	if !keyName.MatchString(key) || !kmsprovider.ValidID(key) {
-		return fmt.Errorf("gcpkms: %w: %.200q is not the name of a key (projects/*/locations/*/keyRings/*/cryptoKeys/*, without a version)", ErrOptions, key)
-	}
-	return nil
-}
-
 // New returns a provider over the key with a resource name. It makes no call. The
 // client is the caller's, who closes it, and one over gRPC (NewKeyManagementClient).
 //
@@ -61,8 +51,8 @@ func New(client *kms.KeyManagementClient, key string) (*Provider, error) {
 	if client == nil {
 		return nil, fmt.Errorf("gcpkms: %w: no client given", ErrOptions)
 	}
-	if err := CheckKey(key); err != nil {
-		return nil, err
+	if !keyName.MatchString(key) || !kmsprovider.ValidID(key) {
+		return nil, fmt.Errorf("gcpkms: %w: %.200q is not the name of a key (projects/*/locations/*/keyRings/*/cryptoKeys/*, without a version)", ErrOptions, key)
 	}
 	if client.CallOptions != nil && connection(client) == nil { // nil: the zero client, which can't call
 		return nil, fmt.Errorf("gcpkms: %w: the client calls over HTTP, where answers have no bound and errors no code; take one of kms.NewKeyManagementClient", ErrOptions)
