@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 // The modules that the root module may require, and why. What a user imports is
@@ -56,7 +60,15 @@ func TestLinkedModules(t *testing.T) {
 	}
 }
 
-// TestDependencyChecksFail proves that both checks can fail, above all on input
+// TestOnlyToolsOpenURIs: whoever imports package kmsurl links the SDKs of every cloud.
+// Tools may; libraries, all that a program imports, may not.
+func TestOnlyToolsOpenURIs(t *testing.T) {
+	for _, problem := range checkImports(os.DirFS(".")) {
+		t.Error(problem)
+	}
+}
+
+// TestDependencyChecksFail proves that the checks can fail, above all on input
 // that isn't there.
 func TestDependencyChecksFail(t *testing.T) {
 	const whole = "module github.com/structseal/structseal\n\ngo 1.26.0\n\n"
@@ -88,6 +100,70 @@ func TestDependencyChecksFail(t *testing.T) {
 			t.Errorf("modules %s: no problem found", name)
 		}
 	}
+}
+
+func TestImportCheckFails(t *testing.T) {
+	const kmsurl = "package p\n\nimport _ \"github.com/structseal/structseal/kmsprovider/kmsurl\"\n"
+	of := func(path, text string) fs.FS {
+		return fstest.MapFS{path: {Data: []byte(text)}, "kmsprovider/kmsurl/kmsurl.go": {Data: []byte("package kmsurl\n")}}
+	}
+	for name, tree := range map[string]fs.FS{
+		"empty":            fstest.MapFS{},
+		"without kmsurl":   fstest.MapFS{"structseal.go": {Data: []byte("package structseal\n")}},
+		"the root":         of("structseal.go", kmsurl),
+		"a package":        of("rotate/plan.go", kmsurl),
+		"a driver":         of("kmsprovider/awskms/awskms.go", kmsurl),
+		"only in a test":   of("keyring/open_test.go", kmsurl),
+		"not really a cmd": of("commands/x.go", kmsurl),
+		"no Go":            of("structseal.go", "packag"),
+	} {
+		if checkImports(tree) == nil {
+			t.Errorf("%s: no problem found", name)
+		}
+	}
+	for _, path := range []string{"cmd/structseal/main.go", "kmsprovider/kmsurl/example_test.go"} {
+		if problems := checkImports(of(path, kmsurl)); problems != nil {
+			t.Errorf("%s: %v", path, problems)
+		}
+	}
+}
+
+// checkImports returns which files that are no tool's import package kmsurl.
+func checkImports(tree fs.FS) (problems []string) {
+	seen := false
+	err := fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		if strings.HasPrefix(path, "kmsprovider/kmsurl/") {
+			seen = true
+			return nil
+		}
+		if strings.HasPrefix(path, "cmd/") {
+			return nil
+		}
+		text, err := fs.ReadFile(tree, path)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, i := range file.Imports {
+			if i.Path.Value == `"github.com/structseal/structseal/kmsprovider/kmsurl"` {
+				problems = append(problems, path+" imports kmsprovider/kmsurl, which is for tools: take a kmsprovider.Provider instead")
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		problems = append(problems, err.Error())
+	}
+	if !seen {
+		problems = append(problems, "kmsprovider/kmsurl isn't there: the check has no input")
+	}
+	return problems
 }
 
 // checkRequirements returns what is wrong with the root's go.mod.

@@ -27,8 +27,11 @@
 //     credential or a wrapped key into the text;
 //   - report its own time limits as [ErrUnavailable], and return promptly when
 //     ctx ends;
-//   - make one attempt: turn the SDK's own retries off, where there are some, and
-//     bound what is read of an answer;
+//   - call it ErrUnavailable when it wasn't the service that answered (a proxy's page,
+//     whatever its status), and when credentials can't be had: a ring drops its keys
+//     for a refusal, and must not do so because a network is down;
+//   - make one attempt: turn the SDK's own retries off, where there are some, and its
+//     logs of requests and answers, and bound what is read of an answer;
 //   - be safe for concurrent use, keep no slice it is given, change none, and
 //     return memory that the caller may wipe.
 //

@@ -89,8 +89,12 @@ type ResilientStats struct {
 
 var _ Provider = (*Resilient)(nil)
 
-// NewResilient returns a provider that calls p.
+// NewResilient returns a provider that calls p, with p's own retries off if it has a
+// WithoutRetry.
 func NewResilient(p Provider, opts *ResilientOptions) *Resilient {
+	if r, ok := p.(interface{ WithoutRetry() Provider }); ok {
+		p = r.WithoutRetry()
+	}
 	r := &Resilient{inner: p, shared: &resilience{}}
 	if opts != nil {
 		r.opts = *opts

@@ -181,3 +181,19 @@ func TestWithoutRetry(t *testing.T) {
 		t.Errorf("prints as %s", got)
 	}
 }
+
+// A provider that tries again by itself is called without that: retries of retries would
+// be nine calls for one, and a ring, which turns off the outer ones, would still make
+// three.
+func TestResilientInResilient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &flaky{do: func(context.Context, int64) error { return ErrUnavailable }}
+		r := NewResilient(NewResilient(f, nil), nil)
+		for p, want := range map[Provider]int64{r: 3, r.WithoutRetry(): 1} {
+			f.calls.Store(0)
+			if _, err := p.Unwrap(t.Context(), nil, nil); !errors.Is(err, ErrUnavailable) || f.calls.Load() != want {
+				t.Errorf("%d attempts, want %d, and then %v", f.calls.Load(), want, err)
+			}
+		}
+	})
+}

@@ -31,6 +31,7 @@ type service struct {
 	driver  string
 	make    func(t *testing.T) place
 	destroy func(t *testing.T, p place) // for good
+	arrived func() int                  // requests so far; nil where they can't be counted
 }
 
 // services starts all eight.
@@ -60,7 +61,7 @@ func amazon(t *testing.T) aws {
 		arn := "arn:aws:kms:" + region + ":111122223333:key/" + unique()
 		fake.AddKey(arn)
 		return place{Driver: "awskms", Addr: proxy.URL, Key: arn, Roots: proxy.Authority.PEM()}
-	}, func(_ *testing.T, p place) { fake.DeleteKey(p.Key) }}, fake, proxy}
+	}, func(_ *testing.T, p place) { fake.DeleteKey(p.Key) }, func() int { return len(fake.Calls()) }}, fake, proxy}
 }
 
 func google(t *testing.T) service {
@@ -71,7 +72,7 @@ func google(t *testing.T) service {
 		name := "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/" + unique()
 		fake.AddKey(name)
 		return place{Driver: "gcpkms", Addr: proxy.Addr(), Key: name, Roots: proxy.Authority.PEM()}
-	}, func(_ *testing.T, p place) { fake.DeleteKey(p.Key) }}
+	}, func(_ *testing.T, p place) { fake.DeleteKey(p.Key) }, fake.Calls}
 }
 
 func azure(t *testing.T) service {
@@ -82,7 +83,7 @@ func azure(t *testing.T) service {
 		name := unique()
 		fake.AddKey(name)
 		return place{Driver: "azurekms", Addr: proxy.URL, Key: name, Roots: proxy.Authority.PEM()}
-	}, func(_ *testing.T, p place) { fake.DeleteKey(p.Key) }}
+	}, func(_ *testing.T, p place) { fake.DeleteKey(p.Key) }, fake.Calls}
 }
 
 func vault(t *testing.T) service {
@@ -93,7 +94,7 @@ func vault(t *testing.T) service {
 		name := unique()
 		e.write(t, "keys/"+name, map[string]any{"type": "aes256-gcm96"})
 		return place{Driver: "vaultkms", Addr: proxy.URL, Key: name, Roots: proxy.Authority.PEM()}
-	}, func(t *testing.T, p place) { e.remove(t, p.Key) }}
+	}, func(t *testing.T, p place) { e.remove(t, p.Key) }, func() int { return int(e.calls.Load()) }}
 }
 
 // A hsm is SoftHSM behind a library that can misbehave.
@@ -134,7 +135,7 @@ func startHSM(library string) (err error) {
 		label := unique()
 		token.MakeKey(t, label)
 		return place{Driver: "pkcs11kms", Addr: token.Module, Key: label}
-	}, func(t *testing.T, p place) { token.DestroyKey(t, p.Key) }}
+	}, func(t *testing.T, p place) { token.DestroyKey(t, p.Key) }, nil}
 	return err
 }
 
@@ -147,7 +148,7 @@ func kmip(t *testing.T) service {
 	}, func(t *testing.T, p place) {
 		server.RevokeKey(t, p.Key)
 		server.DestroyKey(t, p.Key)
-	}}
+	}, nil}
 }
 
 func removeFile(t *testing.T, p place) {
@@ -166,7 +167,7 @@ func keyFiles(t *testing.T) service {
 			t.Fatal(err)
 		}
 		return place{Driver: "localkms", Key: path}
-	}, removeFile}
+	}, removeFile, nil}
 }
 
 func keysets(t *testing.T) service {
@@ -186,5 +187,5 @@ func keysets(t *testing.T) service {
 			t.Fatal(err)
 		}
 		return place{Driver: "tinkkms", Key: path}
-	}, removeFile}
+	}, removeFile, nil}
 }

@@ -89,13 +89,14 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	var answered bool
 	out, err := p.client().Encrypt(ctx, &kms.EncryptInput{
 		KeyId: &p.arn, Plaintext: secret, EncryptionContext: kc, GrantTokens: p.grants,
-	}, once)
+	}, once(&answered))
 	if err != nil {
-		return nil, p.error(ctx, err, nil)
+		return nil, p.error(ctx, err, answered, nil)
 	}
-	if err := p.answered(ctx, out.KeyId); err != nil {
+	if err := p.byKey(ctx, out.KeyId); err != nil {
 		return nil, err
 	}
 	if len(out.CiphertextBlob) == 0 {
@@ -113,13 +114,14 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 	if len(wrapped) == 0 || len(wrapped) > maxBlob {
 		return nil, fmt.Errorf("awskms: %s: %w: it has %d bytes", p.arn, kmsprovider.ErrRejected, len(wrapped))
 	}
+	var answered bool
 	out, err := p.client().Decrypt(ctx, &kms.DecryptInput{
 		KeyId: &p.arn, CiphertextBlob: wrapped, EncryptionContext: kc, GrantTokens: p.grants,
-	}, once)
+	}, once(&answered))
 	if err != nil {
-		return nil, p.error(ctx, err, kmsprovider.ErrRejected)
+		return nil, p.error(ctx, err, answered, kmsprovider.ErrRejected)
 	}
-	if err := p.answered(ctx, out.KeyId); err != nil {
+	if err := p.byKey(ctx, out.KeyId); err != nil {
 		clear(out.Plaintext)
 		return nil, err
 	}
@@ -128,11 +130,11 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 
 var errNoAnswer = errors.New("an answer without the key's ARN")
 
-// answered checks by which key an answer is.
-func (p *Provider) answered(ctx context.Context, keyARN *string) error {
+// byKey checks by which key an answer is.
+func (p *Provider) byKey(ctx context.Context, keyARN *string) error {
 	if keyARN == nil {
 		// The SDK takes an empty body for an answer: a connection that was cut.
-		return p.error(ctx, errNoAnswer, nil)
+		return p.error(ctx, errNoAnswer, true, nil)
 	}
 	if id, ok := identity(aws.ToString(keyARN)); !ok || id != p.id {
 		return fmt.Errorf("awskms: %s: %w: it is by the key %.200q", p.arn, kmsprovider.ErrWrongAnswer, aws.ToString(keyARN))
@@ -140,17 +142,24 @@ func (p *Provider) answered(ctx context.Context, keyARN *string) error {
 	return nil
 }
 
-// once makes one attempt, and bounds its answer.
-func once(o *kms.Options) {
-	o.Retryer = aws.NopRetryer{}
-	o.HTTPClient = bounded{o.HTTPClient}
+// once makes one attempt, bounds its answer, and notes whether there was one. Bodies
+// hold keys: a client that logs them logs everything but those of these calls.
+func once(answered *bool) func(*kms.Options) {
+	return func(o *kms.Options) {
+		o.Retryer = aws.NopRetryer{}
+		o.HTTPClient = bounded{o.HTTPClient, answered}
+		o.ClientLogMode &^= aws.LogRequestWithBody | aws.LogResponseWithBody
+	}
 }
 
 // bounded is an HTTP client that returns when it has all of an answer, up to
 // maxAnswer. (The SDK closes the request's body when the client returns. If the
 // transport hasn't noticed the body's end by then, it drops the connection, with the
 // rest of the answer in it.)
-type bounded struct{ kms.HTTPClient }
+type bounded struct {
+	kms.HTTPClient
+	answered *bool
+}
 
 func (b bounded) Do(r *http.Request) (*http.Response, error) {
 	resp, err := b.HTTPClient.Do(r)
@@ -162,6 +171,7 @@ func (b bounded) Do(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	*b.answered = true
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }

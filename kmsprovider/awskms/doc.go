@@ -27,5 +27,12 @@
 //
 // The SDK's own retries are off for these calls, because package keyring has a
 // budget for its own and the two would multiply. Without a keyring, see
-// kmsprovider.Resilient. An answer is read up to 1 MiB.
+// kmsprovider.Resilient. An answer is read up to 1 MiB. Where the client logs bodies
+// (aws.LogRequestWithBody), it logs none of these calls: they hold keys.
+//
+// # Errors
+//
+// What isn't AWS's own is kmsprovider.ErrUnavailable: a page without one of AWS's
+// codes, whatever its status; credentials that can't be had, unless STS denies the role;
+// a clock that is wrong, which the SDK corrects with the next call.
 package awskms

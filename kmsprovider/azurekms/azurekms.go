@@ -1,6 +1,7 @@
 package azurekms
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -44,7 +45,7 @@ type Provider struct {
 
 var _ kmsprovider.Provider = (*Provider)(nil)
 
-var keyURL = regexp.MustCompile(`^(?:https|azure-kv)://([\w.-]+(?::\d+)?)/keys/([\w-]{1,127})/?$`)
+var keyURL = regexp.MustCompile(`^(?:https|azure-kv)://([\w-]+(?:\.[\w-]+)*(?::\d+)?)/keys/([\w-]{1,127})/?$`)
 
 // New returns a provider for the key of the URL https://VAULT/keys/NAME, which may
 // begin with azure-kv:// as well. It names no version: new wraps are made with the
@@ -64,9 +65,7 @@ func New(key string, credential azcore.TokenCredential, opts *Options) (*Provide
 		return nil, fmt.Errorf("azurekms: %w: no credential given; azidentity has some", ErrOptions)
 	}
 	p := &Provider{host: strings.ToLower(m[1]), name: strings.ToLower(m[2])}
-	if o.Algorithm == "" {
-		o.Algorithm = azkeys.EncryptionAlgorithmRSAOAEP256
-	}
+	o.Algorithm = cmp.Or(o.Algorithm, azkeys.EncryptionAlgorithmRSAOAEP256)
 	for first, a := range algorithms {
 		if a == o.Algorithm {
 			p.algorithm = first
@@ -76,6 +75,7 @@ func New(key string, credential azcore.TokenCredential, opts *Options) (*Provide
 		return nil, fmt.Errorf("azurekms: %w: the algorithm is neither RSA-OAEP-256 nor A256KW", ErrOptions)
 	}
 	o.Client.Retry.MaxRetries = -1
+	o.Client.Logging.IncludeBody = false // bodies hold keys
 	o.Client.Transport = bounded(o.Client.Transport)
 	var err error
 	if p.client, err = azkeys.NewClient("https://"+p.host, credential, &o.Client); err != nil {
@@ -104,7 +104,8 @@ var versionName = regexp.MustCompile(`^[0-9a-f]{32}$`)
 //
 // Errors: those of kmsprovider.Provider; *azcore.ResponseError where Azure has
 // answered.
-func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
+func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Context) (wrapped []byte, err error) {
+	defer p.recovered("wrap", &err)
 	once := make([]byte, keySize)
 	rand.Read(once)
 	defer clear(once)
@@ -113,9 +114,8 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 		return nil, fmt.Errorf("azurekms: wrap with %s: %w", p.ID(), err)
 	}
 	defer key.Wipe()
-	in, algorithm := azkeys.KeyOperationParameters{Value: once}, algorithms[p.algorithm]
-	in.Algorithm = &algorithm
-	out, err := p.client.WrapKey(ctx, p.name, "", in, nil)
+	algorithm := algorithms[p.algorithm]
+	out, err := p.client.WrapKey(ctx, p.name, "", azkeys.KeyOperationParameters{Algorithm: &algorithm, Value: once}, nil)
 	if err != nil {
 		return nil, p.failed(ctx, "wrap", "", err)
 	}
@@ -126,8 +126,7 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 	head := append([]byte{p.algorithm}, version...)
 	head = binary.BigEndian.AppendUint16(head, uint16(len(out.Result)))
 	head = append(head, out.Result...)
-	wrapped, err := key.Seal(head, secret, append(head[:len(head):len(head)], kc.AAD()...))
-	if err != nil {
+	if wrapped, err = key.Seal(head, secret, append(head[:len(head):len(head)], kc.AAD()...)); err != nil {
 		return nil, fmt.Errorf("azurekms: wrap with %s: %w", p.ID(), err)
 	}
 	return wrapped, nil
@@ -136,7 +135,8 @@ func (p *Provider) Wrap(ctx context.Context, secret []byte, kc kmsprovider.Conte
 // Unwrap opens what Wrap made for the same context, with the version that wrapped it.
 //
 // Errors: those of Wrap; kmsprovider.ErrRejected.
-func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
+func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) (secret []byte, err error) {
+	defer p.recovered("unwrap", &err)
 	rejected := func(why error) error {
 		return fmt.Errorf("azurekms: unwrap with %s: %w: %w", p.ID(), kmsprovider.ErrRejected, why)
 	}
@@ -148,13 +148,11 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 	if algorithm == "" || !versionName.MatchString(version) || end > len(wrapped) {
 		return nil, rejected(errFormat)
 	}
-	in := azkeys.KeyOperationParameters{Algorithm: &algorithm, Value: wrapped[headSize:end:end]}
-	out, err := p.client.UnwrapKey(ctx, p.name, version, in, nil)
+	out, err := p.client.UnwrapKey(ctx, p.name, version, azkeys.KeyOperationParameters{Algorithm: &algorithm, Value: wrapped[headSize:end:end]}, nil)
 	if err != nil {
 		return nil, p.failed(ctx, "unwrap", version, err)
 	}
-	once := out.Result
-	defer clear(once)
+	defer clear(out.Result)
 	answered, err := p.version(out.KeyOperationResult)
 	if err == nil && answered != version {
 		err = fmt.Errorf("%w: version %s did it, not %s", kmsprovider.ErrWrongAnswer, answered, version)
@@ -162,13 +160,12 @@ func (p *Provider) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Co
 	if err != nil {
 		return nil, fmt.Errorf("azurekms: unwrap with %s: %w", p.ID(), err)
 	}
-	key, err := crypto.NewKey(crypto.Default, 1, once)
+	key, err := crypto.NewKey(crypto.Default, 1, out.Result)
 	if err != nil {
 		return nil, rejected(err)
 	}
 	defer key.Wipe()
-	secret, err := key.Open(nil, wrapped[end:], append(wrapped[:end:end], kc.AAD()...))
-	if err != nil {
+	if secret, err = key.Open(nil, wrapped[end:], append(wrapped[:end:end], kc.AAD()...)); err != nil {
 		return nil, rejected(err)
 	}
 	return secret, nil

@@ -21,8 +21,16 @@
 //
 // # Calls
 //
-// One Encrypt for a Wrap, one Decrypt for an Unwrap. The client library's own retries
-// are off for these calls: they would go on until the context ends, and package
-// keyring has a budget for its own. Without a keyring, see kmsprovider.Resilient. An
-// answer is read up to 1 MiB.
+// One Encrypt for a Wrap, one Decrypt for an Unwrap, on the client's connections and
+// without its methods: those try again until the context ends, where package keyring
+// has a budget for that, and write keys into the log when
+// GOOGLE_SDK_GO_LOGGING_LEVEL is set. Without a keyring, see kmsprovider.Resilient. An
+// answer is read up to 1 MiB. A call whose context has no deadline ends after a minute.
+//
+// # Errors
+//
+// What doesn't come from the service itself is kmsprovider.ErrUnavailable: a proxy's
+// page of any status, and a credential that gets no token, whatever the reason. Its
+// errors don't tell a lost permission from a token service that is down, and a ring must
+// not drop its keys for the second.
 package gcpkms

@@ -76,11 +76,27 @@ func New(opts Options) (*Provider, error) {
 	}
 	config := opts.TLS.Clone()
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-	dialer := &tls.Dialer{Config: config}
 	s := &server{key: opts.KeyID, ownIV: opts.ServerIV, idle: make(chan net.Conn, maxIdle),
-		dial: func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", opts.Addr) }}
+		dial: func(ctx context.Context) (net.Conn, error) { return dial(ctx, opts.Addr, config.Clone()) }}
 	p, err := tinkkms.NewWithContext(id, s, &tinkkms.Options{Classify: classify})
 	return &Provider{p, s}, err
+}
+
+// dial connects. An alert before the server has shown who it is, is anybody's.
+func dial(ctx context.Context, addr string, config *tls.Config) (net.Conn, error) {
+	verified, verify := false, config.VerifyConnection
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		verified = true // its certificate has been
+		if verify != nil {
+			return verify(state)
+		}
+		return nil
+	}
+	c, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, broken(err, verified)
+	}
+	return c, nil
 }
 
 // Close closes the connections that no call uses.
@@ -105,8 +121,7 @@ type server struct {
 
 // EncryptWithContext makes a wrap.
 func (s *server) EncryptWithContext(ctx context.Context, secret, aad []byte) ([]byte, error) {
-	sum := sha256.Sum256(slices.Concat(aad, secret))
-	text := slices.Concat(sum[:], secret)
+	text := slices.Concat(digest(aad, secret), secret)
 	defer clear(text)
 	iv, params := make([]byte, minIV), gcm
 	rand.Read(iv)
@@ -167,10 +182,18 @@ func (s *server) decrypt(ctx context.Context, wrapped, aad []byte) ([]byte, erro
 		return nil, err
 	}
 	sum, secret := out.Data[:min(sha256.Size, len(out.Data))], out.Data[min(sha256.Size, len(out.Data)):]
-	if want := sha256.Sum256(slices.Concat(aad, secret)); !bytes.Equal(sum, want[:]) {
+	if !bytes.Equal(sum, digest(aad, secret)) {
 		return nil, fmt.Errorf("%w: the server has opened it, and key and context don't belong together", kmsprovider.ErrRejected)
 	}
 	return secret, nil
+}
+
+// digest leaves no copy of secret behind.
+func digest(aad, secret []byte) []byte {
+	h := sha256.New()
+	h.Write(aad)
+	h.Write(secret)
+	return h.Sum(nil)
 }
 
 var gcm = kmip.CryptographicParameters{BlockCipherMode: kmip.BlockCipherModeGCM, CryptographicAlgorithm: kmip.CryptographicAlgorithmAES, TagLength: tagSize}
@@ -209,7 +232,7 @@ func (s *server) roundTrip(ctx context.Context, request kmip.OperationPayload) (
 	}
 	c, err := s.dial(ctx)
 	if err != nil {
-		return nil, broken(err)
+		return nil, err
 	}
 	return s.exchange(ctx, c, request)
 }
@@ -232,7 +255,7 @@ func (s *server) exchange(ctx context.Context, c net.Conn, request kmip.Operatio
 	stream, message := ttlv.NewStream(c, maxAnswer), kmip.NewRequestMessage(kmip.V1_4, request)
 	var response kmip.ResponseMessage
 	if err := stream.Roundtrip(&message, &response); err != nil {
-		return nil, broken(err)
+		return nil, broken(err, true)
 	}
 	if len(response.BatchItem) != 1 {
 		return nil, fmt.Errorf("%w: %d answers to one request", kmsprovider.ErrUnavailable, len(response.BatchItem))
@@ -243,11 +266,11 @@ func (s *server) exchange(ctx context.Context, c net.Conn, request kmip.Operatio
 	return response.BatchItem[0].ResponsePayload, nil
 }
 
-// broken is an error of the connection: an outage, unless the server has said that it
-// doesn't take the client's certificate.
-func broken(err error) error {
+// broken is an error of the connection: an outage, unless a server whose certificate was
+// verified has said that it doesn't take the client's.
+func broken(err error, verified bool) error {
 	var remote *net.OpError
-	if errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate") {
+	if verified && errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate") {
 		return fmt.Errorf("%w: %w", kmsprovider.ErrDenied, err)
 	}
 	return fmt.Errorf("%w: %w", kmsprovider.ErrUnavailable, err)

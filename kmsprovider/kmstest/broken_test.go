@@ -133,157 +133,6 @@ func runOn(t *testing.T, fault func(p *toy)) {
 	kmstest.Run(t, open("one"), open("two"), opts...)
 }
 
-type (
-	wrapFunc   = func(p *toy, ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error)
-	unwrapFunc = func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error)
-)
-
-func onWrap(f wrapFunc) func(*toy)     { return func(p *toy) { p.onWrap = f } }
-func onUnwrap(f unwrapFunc) func(*toy) { return func(p *toy) { p.onUnwrap = f } }
-
-func soundWrap(p *toy, ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
-	return p.call(ctx, "/wrap", secret, kc)
-}
-
-func soundUnwrap(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
-	return p.call(ctx, "/unwrap", wrapped, kc)
-}
-
-// contexts is a provider that changes what a wrap is bound to.
-func contexts(change func(kmsprovider.Context) kmsprovider.Context) func(*toy) {
-	return func(p *toy) {
-		p.onWrap = func(p *toy, ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
-			return soundWrap(p, ctx, secret, change(kc))
-		}
-		p.onUnwrap = func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
-			return soundUnwrap(p, ctx, wrapped, change(kc))
-		}
-	}
-}
-
-// blobs is a provider with a form of its own for wraps.
-func blobs(encode func([]byte) []byte, decode func([]byte) []byte) func(*toy) {
-	return func(p *toy) {
-		p.onWrap = func(p *toy, ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
-			wrapped, err := soundWrap(p, ctx, secret, kc)
-			if err != nil {
-				return nil, err
-			}
-			return encode(wrapped), nil
-		}
-		p.onUnwrap = func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
-			return soundUnwrap(p, ctx, decode(wrapped), kc)
-		}
-	}
-}
-
-// class is a provider that takes a code of the service for something else.
-func class(code string, means error) func(*toy) {
-	return func(p *toy) {
-		p.class = func(got string) error {
-			if got == code {
-				return means
-			}
-			return toyClasses[got]
-		}
-	}
-}
-
-// tlsWith is a provider that checks certificates in its own way.
-func tlsWith(verify func(roots *x509.CertPool) func(tls.ConnectionState) error) func(*toy) {
-	return func(p *toy) {
-		c := p.client.Transport.(*http.Transport).TLSClientConfig
-		c.InsecureSkipVerify, c.VerifyConnection = true, verify(c.RootCAs)
-	}
-}
-
-// answers is a provider that doesn't pass on what Unwrap returned.
-func answers(mend func([]byte) []byte) func(*toy) {
-	return onUnwrap(func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
-		secret, err := soundUnwrap(p, ctx, wrapped, kc)
-		if err != nil {
-			return nil, err
-		}
-		return mend(secret), nil
-	})
-}
-
-// remembers is a provider that gives the answers that keep chooses for ever.
-func remembers(keep func(secret []byte) bool) func(*toy) {
-	return onUnwrap(func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
-		name := string(wrapped) + string(kc.AAD())
-		p.mu.Lock()
-		kept, ok := p.cache()[name]
-		p.mu.Unlock()
-		if ok && ctx.Err() == nil {
-			return bytes.Clone(kept), nil
-		}
-		secret, err := soundUnwrap(p, ctx, wrapped, kc)
-		if err == nil && keep(secret) {
-			p.mu.Lock()
-			p.cache()[name] = bytes.Clone(secret)
-			p.mu.Unlock()
-		}
-		return secret, err
-	})
-}
-
-// mends is a provider that remembers what it wrapped, and answers with that when the
-// service's answer is wrong in some way.
-func mends(wrong func(right, got []byte) bool) func(*toy) {
-	return func(p *toy) {
-		p.onWrap = func(p *toy, ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
-			wrapped, err := soundWrap(p, ctx, secret, kc)
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.cache()[string(wrapped)] = bytes.Clone(secret)
-			return wrapped, err
-		}
-		p.onUnwrap = func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
-			secret, err := soundUnwrap(p, ctx, wrapped, kc)
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if right := p.cache()[string(wrapped)]; err == nil && right != nil && wrong(right, secret) {
-				return bytes.Clone(right), nil
-			}
-			return secret, err
-		}
-	}
-}
-
-// detached makes calls that don't end with their context; or only the reading of
-// their answers doesn't.
-type detached struct {
-	http.RoundTripper
-	answersOnly bool
-}
-
-func (d detached) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx := r.Context()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	type result struct {
-		resp *http.Response
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		resp, err := d.RoundTripper.RoundTrip(r.WithContext(context.WithoutCancel(ctx)))
-		done <- result{resp, err}
-	}()
-	left := ctx.Done()
-	if !d.answersOnly {
-		left = nil
-	}
-	select {
-	case got := <-done:
-		return got.resp, got.err
-	case <-left:
-		return nil, ctx.Err()
-	}
-}
-
 var broken = []struct {
 	name     string
 	caughtBy string
@@ -329,6 +178,41 @@ var broken = []struct {
 			return buffer[:copy(buffer, secret)], err
 		}
 	}},
+	{"uses two buffers in turn", "Results", func(p *toy) {
+		var buffers [2][4096]byte
+		var calls atomic.Int64
+		p.onUnwrap = func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
+			secret, err := soundUnwrap(p, ctx, wrapped, kc)
+			buffer := &buffers[calls.Add(1)%2]
+			return buffer[:copy(buffer[:], secret)], err
+		}
+	}},
+	{"keeps the secret's memory", "Arguments", func(p *toy) {
+		p.onWrap = func(p *toy, ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
+			wrapped, err := soundWrap(p, ctx, secret, kc)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.cache()[string(wrapped)] = secret
+			return wrapped, err
+		}
+		p.onUnwrap = func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
+			secret, err := soundUnwrap(p, ctx, wrapped, kc)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if kept := p.cache()[string(wrapped)]; err == nil && len(kept) == len(secret) {
+				return bytes.Clone(kept), nil
+			}
+			return secret, err
+		}
+	}},
+	{"encrypts nothing", "Hidden", signs(func(secret []byte) []byte { return secret })},
+	{"encrypts with one keystream", "Hidden", signs(func(secret []byte) []byte {
+		out := bytes.Clone(secret)
+		for i := range out {
+			out[i] ^= byte(i*i*31 + 7)
+		}
+		return out
+	})},
 	{"ignores the first byte", "Flipped", onUnwrap(func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
 		own := bytes.Clone(wrapped)
 		if len(own) > 0 {
@@ -381,6 +265,17 @@ var broken = []struct {
 	{"binds values alone", "Context", contexts(func(c kmsprovider.Context) kmsprovider.Context {
 		return kmsprovider.Context{"all": strings.Join(slices.Sorted(maps.Values(c)), "|")}
 	})},
+	{"ignores the last byte of a context", "Context", contexts(func(c kmsprovider.Context) kmsprovider.Context {
+		aad := c.AAD()
+		return kmsprovider.Context{"aad": hex.EncodeToString(aad[:len(aad)-1])}
+	})},
+	{"reads the first 192 bytes of a context", "Context", contexts(func(c kmsprovider.Context) kmsprovider.Context {
+		aad := c.AAD()
+		return kmsprovider.Context{"aad": hex.EncodeToString(aad[:min(192, len(aad))])}
+	})},
+	{"binds names alone", "Context", contexts(func(c kmsprovider.Context) kmsprovider.Context {
+		return kmsprovider.Context{"all": strings.Join(slices.Sorted(maps.Keys(c)), "|")}
+	})},
 	{"uses one key for all", "OtherKey", func(p *toy) { p.key = "one" }},
 	{"hides the service's error", "ServiceError", onUnwrap(func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
 		secret, err := soundUnwrap(p, ctx, wrapped, kc)
@@ -413,6 +308,36 @@ var broken = []struct {
 		}
 		return soundUnwrap(p, ctx, wrapped, kc)
 	})},
+	{"cancelled is an outage", "Ended", onUnwrap(func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
+		if ctx.Err() != nil {
+			return nil, kmsprovider.ErrUnavailable
+		}
+		return soundUnwrap(p, ctx, wrapped, kc)
+	})},
+	{"reads the answer to a call that was left", "Left", func(p *toy) {
+		type answer struct {
+			secret []byte
+			err    error
+		}
+		turn, answers := make(chan struct{}, 1), make(chan answer, 10_000)
+		p.onUnwrap = func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			go func() {
+				secret, err := soundUnwrap(p, context.WithoutCancel(ctx), wrapped, kc)
+				answers <- answer{secret, err}
+			}()
+			select {
+			case a := <-answers:
+				return a.secret, a.err
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+	}},
 	{"has a cache", "NothingKept", remembers(func([]byte) bool { return true })},
 	{"an outage is a refusal", "Unavailable", class("Unavailable", kmsprovider.ErrRejected)},
 	{"deleted is disabled", "NotFound", class("NotFound", kmsprovider.ErrDisabled)},
@@ -431,7 +356,7 @@ var broken = []struct {
 	}},
 	{"a page is an empty error", "BadGateway", func(p *toy) {
 		p.decode = func(status int, data []byte, m *toyMessage) error {
-			if status != 200 && bytes.HasPrefix(data, []byte("<")) {
+			if status == http.StatusBadGateway && bytes.HasPrefix(data, []byte("<")) {
 				m.Code = "page"
 				return nil
 			}
@@ -442,6 +367,35 @@ var broken = []struct {
 				return kmsprovider.ErrRejected
 			}
 			return toyClasses[code]
+		}
+	}},
+	{"a page is a refusal", "Blocked", func(p *toy) {
+		p.decode = func(status int, data []byte, m *toyMessage) error {
+			if status == http.StatusForbidden {
+				m.Code = "Denied"
+				return nil
+			}
+			return json.Unmarshal(data, m)
+		}
+	}},
+	{"tries again by itself", "OneAttempt", onUnwrap(func(p *toy, ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
+		secret, err := soundUnwrap(p, ctx, wrapped, kc)
+		for n := 0; n < 2 && ctx.Err() == nil && kmsprovider.Retryable(err); n++ {
+			secret, err = soundUnwrap(p, ctx, wrapped, kc)
+		}
+		return secret, err
+	})},
+	{"leaves answers open", "Connections", func(p *toy) {
+		p.client = &http.Client{Transport: leaky{p.client.Transport}}
+	}},
+	{"panics at null", "Mangled", func(p *toy) {
+		p.decode = func(status int, data []byte, m *toyMessage) error {
+			var in *toyMessage
+			if err := json.Unmarshal(data, &in); err != nil {
+				return err
+			}
+			*m = *in
+			return nil
 		}
 	}},
 	{"a page is a key", "HTMLAnswer", func(p *toy) {
@@ -501,6 +455,9 @@ var broken = []struct {
 	{"keeps cut keys", "Length31", remembers(func(b []byte) bool { return len(b) == 31 })},
 	{"cuts long keys", "Length33", mends(func(right, got []byte) bool { return len(got) == len(right)+1 })},
 	{"prints its token", "Secrets", func(p *toy) { p.chatty = true }},
+	{"puts its token into the address", "Secrets", func(p *toy) {
+		p.client = &http.Client{Transport: inAddress{p.client.Transport, p.token()}}
+	}},
 	{"logs the secret", "Secrets", onWrap(func(p *toy, ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
 		slog.Debug("wrap", "secret", fmt.Sprintf("%x", secret))
 		return soundWrap(p, ctx, secret, kc)

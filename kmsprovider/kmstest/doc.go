@@ -19,7 +19,9 @@
 // with the reason that [Lacks] gives, and listed at the end; a mode that nothing is
 // said about fails.
 //
-// [Proxy] has all modes that any HTTP service has, gRPC included.
+// [Proxy] has all modes that any HTTP service has, gRPC included. It also counts requests
+// and connections, changes answers and looks at addresses: OneAttempt, Connections and
+// Mangled are skipped without one.
 //
 // An account of a real cloud can't be put into modes: Lacks("a real account",
 // kmstest.Modes()...) runs everything else on it.

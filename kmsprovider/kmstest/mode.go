@@ -30,6 +30,7 @@ const (
 const (
 	HungUp          Mode = "HungUp"          // the connection is closed without an answer
 	BadGateway      Mode = "BadGateway"      // status 502, a page in HTML
+	Blocked         Mode = "Blocked"         // status 403, a page in HTML: a proxy that lets nobody through
 	HTMLAnswer      Mode = "HTMLAnswer"      // status 200, a page in HTML: a captive portal, a login page
 	TruncatedAnswer Mode = "TruncatedAnswer" // the first half of the right answer
 	HugeAnswer      Mode = "HugeAnswer"      // the first half, and then the same letter without end
@@ -73,6 +74,7 @@ var refusals = []struct {
 	{Throttled, kmsprovider.ErrThrottled, true},
 	{HungUp, kmsprovider.ErrUnavailable, false},
 	{BadGateway, kmsprovider.ErrUnavailable, false},
+	{Blocked, kmsprovider.ErrUnavailable, false},
 	{HTMLAnswer, kmsprovider.ErrUnavailable, false},
 	{TruncatedAnswer, kmsprovider.ErrUnavailable, false},
 	{HugeAnswer, kmsprovider.ErrUnavailable, false},

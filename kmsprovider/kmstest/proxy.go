@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -33,6 +34,10 @@ type Proxy struct {
 	certificate atomic.Pointer[tls.Certificate]
 	transports  []*http.Transport
 	sent        atomic.Int64 // bytes of the longest HugeAnswer
+	requests    atomic.Int64
+	connections atomic.Int64                                            // that are open
+	look        atomic.Pointer[func(*http.Request)]                     // at every request
+	mangle      atomic.Pointer[func(answer *httptest.ResponseRecorder)] // changes every answer of the service
 }
 
 // NewProxy starts a proxy in front of backend. It is closed when the test ends.
@@ -46,6 +51,14 @@ func NewProxy(t testing.TB, backend http.Handler) *Proxy {
 
 	p.server = httptest.NewUnstartedServer(p)
 	p.server.EnableHTTP2 = true
+	p.server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			p.connections.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			p.connections.Add(-1)
+		}
+	}
 	p.server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail on purpose
 	protocols := []string{"h2", "http/1.1"}
 	p.server.TLS = &tls.Config{
@@ -84,11 +97,12 @@ func (p *Proxy) Addr() string {
 }
 
 // Faults puts the proxy into every mode that doesn't need to know the service:
-// HungUp, BadGateway, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate,
-// WrongHost, Silent and SlowAnswer.
+// HungUp, BadGateway, Blocked, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate,
+// WrongHost, Silent and SlowAnswer. With it, Run counts requests and connections, too.
 func (p *Proxy) Faults() Option {
 	return func(c *config) {
-		for _, m := range []Mode{HungUp, BadGateway, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate, WrongHost, Silent, SlowAnswer} {
+		c.proxy = p
+		for _, m := range []Mode{HungUp, BadGateway, Blocked, HTMLAnswer, TruncatedAnswer, HugeAnswer, BadCertificate, WrongHost, Silent, SlowAnswer} {
 			c.faults[m] = func(t *testing.T) func() {
 				p.sent.Store(0)
 				p.Set(m)
@@ -137,6 +151,10 @@ const (
 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.requests.Add(1)
+	if look := p.look.Load(); look != nil {
+		(*look)(r)
+	}
 	var mode Mode
 	if m := p.mode.Load(); m != nil {
 		mode = *m
@@ -144,11 +162,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch mode {
 	case HungUp:
 		panic(http.ErrAbortHandler)
-	case BadGateway, HTMLAnswer:
+	case BadGateway, Blocked, HTMLAnswer:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if mode == BadGateway {
-			w.WriteHeader(http.StatusBadGateway)
-		}
+		w.WriteHeader(map[Mode]int{BadGateway: http.StatusBadGateway, Blocked: http.StatusForbidden, HTMLAnswer: http.StatusOK}[mode])
 		io.WriteString(w, page)
 	case Silent:
 		// The server notices that a client leaves when the request was read.
@@ -157,11 +173,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case TruncatedAnswer, HugeAnswer, SlowAnswer:
 		answer := httptest.NewRecorder()
 		p.backend.ServeHTTP(answer, r)
-		for k, v := range answer.Header() {
-			if k != "Content-Length" {
-				w.Header()[k] = v
-			}
-		}
+		copyHeader(w, answer)
 		w.WriteHeader(answer.Code)
 		half := answer.Body.Bytes()[:answer.Body.Len()/2]
 		w.Write(half)
@@ -172,7 +184,26 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			drip(w, r)
 		}
 	default:
-		p.backend.ServeHTTP(w, r)
+		mangle := p.mangle.Load()
+		if mangle == nil {
+			p.backend.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		p.backend.ServeHTTP(answer, r)
+		(*mangle)(answer)
+		copyHeader(w, answer)
+		w.WriteHeader(answer.Code)
+		w.Write(answer.Body.Bytes())
+	}
+}
+
+// copyHeader copies the header of an answer whose length has become another one.
+func copyHeader(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
+	for k, v := range answer.Header() {
+		if k != "Content-Length" {
+			w.Header()[k] = v
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ type config struct {
 	lacks        map[Mode]string
 	serviceError func(error) bool
 	secrets      [][]byte
+	proxy        *Proxy          // nil: none that counts
 	broken       map[string]bool // promises, and what stands on them
 }
 
@@ -76,6 +77,7 @@ func promises() []promise {
 		{"RoundTrip", testRoundTrip, nil},
 		{"Arguments", testArguments, []string{"RoundTrip"}},
 		{"Results", testResults, []string{"Arguments"}},
+		{"Hidden", testHidden, []string{"RoundTrip"}},
 		{"Flipped", testFlipped, []string{"RoundTrip"}},
 		{"Cut", testCut, []string{"RoundTrip"}},
 		{"Context", testContext, []string{"RoundTrip"}},
@@ -83,11 +85,16 @@ func promises() []promise {
 		{"ServiceError", testServiceError, []string{"Flipped"}},
 		{"Concurrent", testConcurrent, []string{"Results"}},
 		{"Ended", testEnded, []string{"RoundTrip"}},
+		{"Left", testLeft, []string{"Concurrent", "Ended"}},
 		{"NothingKept", testNothingKept, []string{"RoundTrip"}},
 	}
 	for _, r := range refusals {
 		all = append(all, promise{string(r.mode), func(e *env) { testRefusal(e, r.mode, r.want, r.own) }, []string{"NothingKept"}})
 	}
+	all = append(all,
+		promise{"OneAttempt", testOneAttempt, []string{"NothingKept"}},
+		promise{"Connections", testConnections, []string{"NothingKept"}},
+		promise{"Mangled", testMangled, []string{"NothingKept"}})
 	for i, m := range endless {
 		needs := []string{"NothingKept"}
 		for _, before := range endless[:i] {

@@ -10,18 +10,32 @@ import (
 	"log"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/structseal/structseal/kmsprovider"
 )
 
-// testSecrets: no key, no wrapped key and no credential is in an error, in a log or
-// in what a provider prints.
+// testSecrets: no key, no wrapped key and no credential is in an error, in a log, in an
+// address or in what a provider prints.
 func testSecrets(e *env) {
 	logged := captureLogs()
 	defer logged.release()
+
+	var urls strings.Builder
+	if e.proxy != nil {
+		var mu sync.Mutex
+		look := func(r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Fprintln(&urls, r.URL, r.Referer())
+		}
+		e.proxy.look.Store(&look)
+		defer e.proxy.look.Store(nil)
+	}
 
 	secret, kc := key(32), ring()
 	wrapped := e.wrap(e.kms, secret, kc)
@@ -62,6 +76,7 @@ func testSecrets(e *env) {
 			cancel()
 		}
 	}
+	hunt("an address, which proxies log", urls.String())
 	for _, mode := range Modes() {
 		if e.faults[mode] != nil && !e.broken[string(mode)] {
 			undo := e.enter(mode)

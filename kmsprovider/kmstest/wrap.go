@@ -2,9 +2,11 @@ package kmstest
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/structseal/structseal/kmsprovider"
 )
@@ -94,27 +96,56 @@ func testArguments(e *env) {
 
 // testResults: what a call returns is the caller's.
 func testResults(e *env) {
-	secret, kc := key(32), ring()
-	wrapped := e.wrap(e.kms, secret, kc)
-	kept := bytes.Clone(wrapped)
-	e.wrap(e.kms, key(32), kc)
-	if !bytes.Equal(wrapped, kept) {
-		e.Fatal("what Wrap has returned was changed by the next call")
+	kc := ring()
+	var secrets, wraps, wrapped, opened [4][]byte
+	for i := range secrets {
+		secrets[i] = key(32)
+		wraps[i] = e.wrap(e.kms, secrets[i], kc)
+		wrapped[i] = bytes.Clone(wraps[i])
 	}
-	clear(wrapped)
-	one, err := e.kms.Unwrap(e.ctx, kept, kc)
-	if err != nil {
-		e.Fatal(err)
+	for i, kept := range wraps {
+		if !bytes.Equal(kept, wrapped[i]) {
+			e.Fatal("what Wrap has returned was changed by a later call")
+		}
 	}
-	two, err := e.kms.Unwrap(e.ctx, kept, kc)
-	if err != nil {
-		e.Fatal(err)
+	for i := range wraps {
+		clear(wraps[i])
+		out, err := e.kms.Unwrap(e.ctx, wrapped[i], kc)
+		if err != nil {
+			e.Fatal(err)
+		}
+		opened[i] = out
 	}
-	clear(one)
-	if !bytes.Equal(two, secret) {
-		e.Error("two calls of Unwrap have returned the same memory")
+	for i := range opened {
+		if !bytes.Equal(opened[i], secrets[i]) {
+			e.Error("calls of Unwrap have returned the same memory")
+		}
+		clear(opened[i])
 	}
-	e.unwraps(e.kms, kept, kc, secret)
+	e.unwraps(e.kms, wrapped[0], kc, secrets[0])
+}
+
+// testHidden: a wrap doesn't show its key, nor two wraps how their keys differ.
+func testHidden(e *env) {
+	kc := ring()
+	one, two := key(32), key(32)
+	wrappedOne, wrappedTwo := e.wrap(e.kms, one, kc), e.wrap(e.kms, two, kc)
+	for secret, wrapped := range map[*[]byte][]byte{&one: wrappedOne, &two: wrappedTwo} {
+		for _, form := range forms(*secret) {
+			if bytes.Contains(wrapped, []byte(form)) {
+				e.Error("the wrapped key holds the key itself")
+				break
+			}
+		}
+	}
+	differ := func(a, b []byte) []byte {
+		out := make([]byte, min(len(a), len(b)))
+		subtle.XORBytes(out, a, b)
+		return out
+	}
+	if bytes.Contains(differ(wrappedOne, wrappedTwo), differ(one, two)) {
+		e.Error("two wrapped keys differ as the keys do: both are encrypted with the same keystream")
+	}
 }
 
 // testFlipped: every byte of a wrap counts, and every bit of the first and the last
@@ -165,6 +196,7 @@ func testCut(e *env) {
 // context was made doesn't matter.
 func testContext(e *env) {
 	secret, kc := key(32), ring()
+	kc["structseal-ring"] = (kc["structseal-ring"] + strings.Repeat("-long", 20))[:100] // as long as one can be
 	wrapped := e.wrap(e.kms, secret, kc)
 	names := slices.Sorted(maps.Keys(kc))
 	backwards := make(kmsprovider.Context)
@@ -201,6 +233,18 @@ func testContext(e *env) {
 		others["the name of "+k+" in another case"] = with(func(c kmsprovider.Context) { delete(c, k); c[swapCase(k)] = kc[k] })
 		others[k+" as the name of its value"] = with(func(c kmsprovider.Context) { delete(c, k); c[kc[k]] = k })
 	}
+	for _, k := range names {
+		for i := range k {
+			if !short() || i == 0 || i == len(k)-1 {
+				others[fmt.Sprintf("%s with byte %d of the name changed", k, i)] = with(func(c kmsprovider.Context) { delete(c, k); c[changed(k, i)] = kc[k] })
+			}
+		}
+		for i := range kc[k] {
+			if !short() || i == 0 || i == len(kc[k])-1 {
+				others[fmt.Sprintf("%s with byte %d changed", k, i)] = with(func(c kmsprovider.Context) { c[k] = changed(kc[k], i) })
+			}
+		}
+	}
 	for what, c := range others {
 		e.rejects(e.kms, "a wrap under "+what, wrapped, c)
 	}
@@ -211,6 +255,15 @@ func testContext(e *env) {
 		e.unwraps(e.kms, wrapped, nil, secret)
 		e.rejects(e.kms, "a wrap without context under one", wrapped, kc)
 	}
+}
+
+// changed changes one byte of s to another printable one.
+func changed(s string, i int) string {
+	out := []byte(s)
+	if out[i]++; out[i] > '~' {
+		out[i] = '0'
+	}
+	return string(out)
 }
 
 // swapCase changes the case of every letter.

@@ -2,12 +2,11 @@ package pkcs11kms
 
 import "errors"
 
-var (
-	// ErrOptions: an option is missing or invalid, or the library can't be loaded.
-	ErrOptions = errors.New("invalid option")
-	// ErrUnfit: the token has no AES-GCM with associated data as this package needs it.
-	ErrUnfit = errors.New("token is not fit")
-)
+// ErrOptions: an option is missing or invalid, or the library can't be loaded.
+var ErrOptions = errors.New("invalid option")
+
+// ErrUnfit: the token has no AES-GCM with associated data as this package needs it.
+var ErrUnfit = errors.New("token is not fit")
 
 // Options say which key to use and how to reach it.
 type Options struct {
@@ -16,6 +15,7 @@ type Options struct {
 	Object string // label (CKA_LABEL) of the AES key
 	// PIN returns the user's PIN. It is asked at every login, by one goroutine at a
 	// time. A PIN that the token has refused isn't tried again: tokens lock after a
-	// few. nil: the token needs no login.
+	// few. An error of PIN is kmsprovider.ErrUnavailable, and its text isn't shown. nil:
+	// the token needs no login.
 	PIN func() (string, error)
 }

@@ -4,6 +4,7 @@ package pkcs11kms
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -17,11 +18,8 @@ import (
 	"github.com/structseal/structseal/kmsprovider/tinkkms"
 )
 
-const (
-	version, ivSize, tagSize = 1, 12, 16
-	maxWrap                  = 64 << 10 // far above any key
-	maxIdle                  = 8        // sessions kept for further calls
-)
+const version, ivSize, tagSize = 1, 12, 16
+const maxWrap, maxIdle = 64 << 10, 8 // bytes, far above any key; sessions kept for further calls
 
 // A Provider wraps keys with an AES key of a token. It is safe for concurrent use.
 // Its ID is the key's URI (RFC 7512): "pkcs11:token=app;object=kek;type=secret-key".
@@ -80,6 +78,7 @@ type token struct {
 type session struct {
 	handle pkcs11.SessionHandle
 	key    pkcs11.ObjectHandle
+	tested bool
 }
 
 // Encrypt makes a wrap.
@@ -99,7 +98,7 @@ func (t *token) Decrypt(wrapped, aad []byte) ([]byte, error) {
 		if class := classify(err); class != kmsprovider.ErrUnavailable && class != ErrUnfit {
 			return out, err
 		}
-		if err := t.test(s); err != nil {
+		if _, err := t.test(s); err != nil {
 			return nil, err
 		}
 		out, again := t.decrypt(s, wrapped, aad)
@@ -112,7 +111,7 @@ func (t *token) Decrypt(wrapped, aad []byte) ([]byte, error) {
 
 // use runs fn in a session. Sessions die with the token's connection, so what fails
 // in a used one is tried again in a fresh one.
-func (t *token) use(fn func(session) ([]byte, error)) ([]byte, error) {
+func (t *token) use(fn func(session) ([]byte, error)) (out []byte, err error) {
 	select {
 	case s := <-t.idle:
 		if out, err := fn(s); t.keep(s, err) {
@@ -121,18 +120,18 @@ func (t *token) use(fn func(session) ([]byte, error)) ([]byte, error) {
 	default:
 	}
 	s, err := t.connect()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		out, err = fn(s)
+		t.keep(s, err)
 	}
-	out, err := fn(s)
-	t.keep(s, err)
 	return out, err
 }
 
-// keep reports whether err leaves the session sound, and closes it if not.
+// keep reports whether err leaves the session sound, and closes it if not. One that
+// wasn't tested isn't kept: the key may be allowed to encrypt later.
 func (t *token) keep(s session, err error) bool {
 	sound := err == nil || errors.Is(err, kmsprovider.ErrRejected)
-	if sound {
+	if sound && s.tested {
 		select {
 		case t.idle <- s:
 			return true
@@ -168,9 +167,9 @@ func (t *token) connect() (s session, err error) {
 		s.key, err = t.find(s)
 	}
 	if err == nil && !t.tested {
-		err = t.test(s)
-		t.tested = err == nil
+		t.tested, err = t.test(s)
 	}
+	s.tested = t.tested
 	if err != nil {
 		t.lib.CloseSession(s.handle)
 	}
@@ -183,13 +182,13 @@ func (t *token) logIn(s session) error {
 	}
 	pin, err := t.opts.PIN()
 	if err != nil || t.refused != nil && t.refused(pin) { // err is not wrapped: it may tell the PIN
-		return fmt.Errorf("%w: no PIN, or one that the token has refused before", kmsprovider.ErrDenied)
+		class := map[bool]error{true: kmsprovider.ErrUnavailable, false: kmsprovider.ErrDenied}[err != nil]
+		return fmt.Errorf("%w: no PIN, or one that the token has refused before", class)
 	}
-	err = t.lib.Login(s.handle, pkcs11.CKU_USER, pin)
-	if err == pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
+	switch err = t.lib.Login(s.handle, pkcs11.CKU_USER, pin); {
+	case err == pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN):
 		return nil
-	}
-	if classify(err) == kmsprovider.ErrDenied {
+	case classify(err) == kmsprovider.ErrDenied:
 		t.refused = func(again string) bool { return again == pin }
 	}
 	return err
@@ -208,13 +207,10 @@ func (t *token) find(s session) (pkcs11.ObjectHandle, error) {
 		return 0, err
 	}
 	keys, _, err := t.lib.FindObjects(s.handle, 2)
-	if err = errors.Join(err, t.lib.FindObjectsFinal(s.handle)); err == nil && len(keys) != 1 {
-		err = fmt.Errorf("%d AES keys that can't leave the token have this label, want 1: %w", len(keys), pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
+	if err = errors.Join(err, t.lib.FindObjectsFinal(s.handle)); err == nil && len(keys) == 1 {
+		return keys[0], nil
 	}
-	if err != nil {
-		return 0, err
-	}
-	return keys[0], nil
+	return 0, cmp.Or(err, fmt.Errorf("%d AES keys that can't leave the token have this label, want 1: %w", len(keys), pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID)))
 }
 
 // encrypt makes a wrap. A token that makes its own IVs writes them over ours, or
@@ -222,63 +218,64 @@ func (t *token) find(s session) (pkcs11.ObjectHandle, error) {
 func (t *token) encrypt(s session, secret, aad []byte) ([]byte, error) {
 	iv := make([]byte, ivSize)
 	rand.Read(iv)
-	wrapped, err := t.encryptWith(s, iv, secret, aad)
-	if classify(err) == ErrUnfit {
-		return t.encryptWith(s, make([]byte, ivSize), secret, aad)
+	if wrapped, err := t.encryptWith(s, iv, secret, aad); classify(err) != ErrUnfit {
+		return wrapped, err
 	}
-	return wrapped, err
+	return t.encryptWith(s, make([]byte, ivSize), secret, aad)
 }
 
 func (t *token) encryptWith(s session, iv, secret, aad []byte) ([]byte, error) {
-	params := pkcs11.NewGCMParams(iv, aad, 8*tagSize)
-	defer params.Free()
-	if err := t.lib.EncryptInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, s.key); err != nil {
-		return nil, err
+	out, iv, err := gcm(s, iv, aad, t.lib.EncryptInit, t.lib.Encrypt, secret)
+	if err == nil && (len(out) != len(secret)+tagSize || bytes.Equal(iv, make([]byte, ivSize))) {
+		err = fmt.Errorf("AES-GCM of %d bytes gave %d, or no IV: %w", len(secret), len(out), pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
 	}
-	out, err := t.lib.Encrypt(s.handle, secret)
 	if err != nil {
 		return nil, err
-	}
-	iv = params.IV()
-	if len(out) != len(secret)+tagSize || bytes.Equal(iv, make([]byte, ivSize)) {
-		return nil, fmt.Errorf("AES-GCM of %d bytes gave %d, or no IV: %w", len(secret), len(out), pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
 	}
 	return slices.Concat([]byte{version}, iv, out), nil
 }
 
 func (t *token) decrypt(s session, wrapped, aad []byte) ([]byte, error) {
-	params := pkcs11.NewGCMParams(wrapped[1:1+ivSize], aad, 8*tagSize)
-	defer params.Free()
-	if err := t.lib.DecryptInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, s.key); err != nil {
-		return nil, err
-	}
-	return t.lib.Decrypt(s.handle, wrapped[1+ivSize:])
+	out, _, err := gcm(s, wrapped[1:1+ivSize], aad, t.lib.DecryptInit, t.lib.Decrypt, wrapped[1+ivSize:])
+	return out, err
 }
 
-// test sees that the key opens what it makes, and under no other associated data.
-func (t *token) test(s session) error {
+// gcm makes the two calls of an operation. used is the IV that the token has left.
+func gcm(s session, iv, aad []byte, begin func(pkcs11.SessionHandle, []*pkcs11.Mechanism, pkcs11.ObjectHandle) error,
+	end func(pkcs11.SessionHandle, []byte) ([]byte, error), in []byte) (out, used []byte, err error) {
+	params := pkcs11.NewGCMParams(iv, aad, 8*tagSize)
+	defer params.Free()
+	if err = begin(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, s.key); err == nil {
+		out, err = end(s.handle, in)
+	}
+	return out, params.IV(), err
+}
+
+// test sees that the key opens what it makes, and under no other associated data. With
+// a key that may only decrypt any more it can't, and needn't: what such a key opens was
+// made by one that was tested.
+func (t *token) test(s session) (tested bool, err error) {
 	text, aad := []byte("structseal"), []byte("test")
 	wrapped, err := t.encrypt(s, text, aad)
+	if classify(err) == kmsprovider.ErrDisabled {
+		return false, nil
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	out, err := t.decrypt(s, wrapped, aad)
-	if err != nil {
-		return err
+	if _, other := t.decrypt(s, wrapped, text); err == nil && (other == nil || !bytes.Equal(out, text)) {
+		err = fmt.Errorf("it ignores associated data, or does not open what it has made: %w", pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
 	}
-	if _, err := t.decrypt(s, wrapped, text); err == nil || !bytes.Equal(out, text) {
-		return fmt.Errorf("it ignores associated data, or does not open what it has made: %w", pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
-	}
-	return nil
+	return err == nil, err
 }
 
 // classify says what an error of the token means: nil for other errors.
 func classify(err error) error {
-	var code pkcs11.Error
-	if !errors.As(err, &code) {
-		return nil
-	}
+	code, _ := errors.AsType[pkcs11.Error](err)
 	switch code {
+	case pkcs11.CKR_OK:
+		return nil
 	case pkcs11.CKR_KEY_HANDLE_INVALID, pkcs11.CKR_OBJECT_HANDLE_INVALID:
 		return kmsprovider.ErrNotFound
 	case pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED:

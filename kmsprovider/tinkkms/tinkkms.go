@@ -3,8 +3,10 @@ package tinkkms
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -105,7 +107,6 @@ func (p *Provider) error(ctx context.Context, call string, err, otherwise error)
 		err = fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	class := otherwise
-	var network net.Error
 	switch {
 	case known(err):
 		class = nil
@@ -113,13 +114,23 @@ func (p *Provider) error(ctx context.Context, call string, err, otherwise error)
 		class = p.classify(err)
 	case ctx.Err() != nil:
 		class = nil
-	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
+	case ofTheWay(err):
 		class = kmsprovider.ErrUnavailable
 	}
 	if class == nil {
 		return fmt.Errorf("tinkkms: %s with %s: %w", call, p.id, err)
 	}
 	return fmt.Errorf("tinkkms: %s with %s: %w: %w", call, p.id, class, err)
+}
+
+// ofTheWay reports whether err says that no whole answer came.
+func ofTheWay(err error) bool {
+	for _, e := range []error{context.DeadlineExceeded, context.Canceled, io.ErrUnexpectedEOF} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.As(err, new(net.Error)) || errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(tls.RecordHeaderError))
 }
 
 // known reports whether err says by itself what it means.

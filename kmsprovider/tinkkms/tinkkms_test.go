@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
+	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
@@ -32,6 +34,11 @@ func TestMain(m *testing.M) {
 }
 
 func newAEAD(t *testing.T) tink.AEAD {
+	a, _ := newAEADAndKey(t)
+	return a
+}
+
+func newAEADAndKey(t *testing.T) (tink.AEAD, string) {
 	t.Helper()
 	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
 	if err != nil {
@@ -41,14 +48,19 @@ func newAEAD(t *testing.T) tink.AEAD {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a
+	primary, err := handle.Primary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, string(primary.Key().(*aesgcm.Key).KeyBytes().Data(insecuresecretdataaccess.Token{}))
 }
 
 // service is an AEAD that calls a service, as far as anybody can see.
 type service struct {
 	tink.AEAD
-	mu   sync.Mutex
-	mode kmstest.Mode
+	mu    sync.Mutex
+	mode  kmstest.Mode
+	ended chan struct{} // the mode has
 }
 
 // serviceError is what the service's client returns.
@@ -57,14 +69,16 @@ type serviceError struct{ mode kmstest.Mode }
 func (e serviceError) Error() string { return "service: " + string(e.mode) }
 
 func (s *service) fault(m kmstest.Mode) kmstest.Option {
-	set := func(m kmstest.Mode) {
+	return kmstest.Fault(m, func(*testing.T) func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.mode = m
-	}
-	return kmstest.Fault(m, func(*testing.T) func() {
-		set(m)
-		return func() { set("") }
+		s.mode, s.ended = m, make(chan struct{})
+		return func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.mode = ""
+			close(s.ended)
+		}
 	})
 }
 
@@ -89,12 +103,15 @@ func (s *service) DecryptWithContext(ctx context.Context, ciphertext, associated
 
 func (s *service) answer(ctx context.Context) (kmstest.Mode, error) {
 	s.mu.Lock()
-	mode := s.mode
+	mode, ended := s.mode, s.ended
 	s.mu.Unlock()
 	switch mode {
 	case kmstest.Silent:
-		<-ctx.Done()
-		return "", ctx.Err()
+		select {
+		case <-ctx.Done():
+		case <-ended: // and nobody waits any more
+		}
+		return "", context.Canceled
 	case kmstest.HungUp:
 		return "", &net.OpError{Op: "read", Err: errors.New("connection reset")}
 	case kmstest.NotFound, kmstest.Denied, kmstest.Disabled, kmstest.PendingDeletion, kmstest.Unavailable, kmstest.Throttled:
@@ -108,26 +125,24 @@ var classes = map[kmstest.Mode]error{
 	kmstest.PendingDeletion: kmsprovider.ErrDisabled, kmstest.Unavailable: kmsprovider.ErrUnavailable, kmstest.Throttled: kmsprovider.ErrThrottled,
 }
 
-func TestNewWithContext(t *testing.T) {
-	s := &service{AEAD: newAEAD(t)}
-	other := &service{AEAD: newAEAD(t)}
-	open := func(id string, a tink.AEADWithContext) func(t *testing.T) kmsprovider.Provider {
-		return func(t *testing.T) kmsprovider.Provider {
-			p, err := tinkkms.NewWithContext(id, a, &tinkkms.Options{Classify: func(err error) error {
-				var e serviceError
-				if errors.As(err, &e) {
-					return classes[e.mode]
-				}
-				return nil
-			}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return p
-		}
+// classify is for the service's errors.
+func classify(err error) error {
+	var e serviceError
+	if errors.As(err, &e) {
+		return classes[e.mode]
 	}
+	return nil
+}
+
+// conforms runs the suite on a service that can be in every mode that can be seen
+// through Tink's interface.
+func conforms(t *testing.T, open func(t *testing.T, id string, s *service) kmsprovider.Provider) {
+	one, key := newAEADAndKey(t)
+	s, other := &service{AEAD: one}, &service{AEAD: newAEAD(t)}
 	opts := []kmstest.Option{
-		kmstest.Lacks("Tink's interface has no answers to look at", kmstest.Modes()...),
+		kmstest.Secrets(key),
+		kmstest.Lacks("Tink's interface has no answers to look at", kmstest.BadGateway, kmstest.Blocked, kmstest.HTMLAnswer, kmstest.TruncatedAnswer,
+			kmstest.HugeAnswer, kmstest.BadCertificate, kmstest.WrongHost, kmstest.WrongChecksum, kmstest.WrongKeyID, kmstest.SlowAnswer),
 		kmstest.ServiceError(func(err error) bool { return errors.As(err, new(serviceError)) }),
 	}
 	for _, m := range []kmstest.Mode{
@@ -136,7 +151,56 @@ func TestNewWithContext(t *testing.T) {
 	} {
 		opts = append(opts, s.fault(m))
 	}
-	kmstest.Run(t, open("tink:one", s), open("tink:other", other), opts...)
+	kmstest.Run(t,
+		func(t *testing.T) kmsprovider.Provider { return open(t, "tink:one", s) },
+		func(t *testing.T) kmsprovider.Provider { return open(t, "tink:other", other) }, opts...)
+}
+
+func TestNewWithContext(t *testing.T) {
+	conforms(t, func(t *testing.T, id string, s *service) kmsprovider.Provider {
+		p, err := tinkkms.NewWithContext(id, s, &tinkkms.Options{Classify: classify})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	})
+}
+
+// plain is a service whose client knows no contexts.
+type plain struct{ *service }
+
+func (p plain) Encrypt(plaintext, associated []byte) ([]byte, error) {
+	return p.EncryptWithContext(context.Background(), plaintext, associated)
+}
+
+func (p plain) Decrypt(ciphertext, associated []byte) ([]byte, error) {
+	return p.DecryptWithContext(context.Background(), ciphertext, associated)
+}
+
+func TestNew(t *testing.T) {
+	conforms(t, func(t *testing.T, id string, s *service) kmsprovider.Provider {
+		p, err := tinkkms.New(id, plain{s}, &tinkkms.Options{Classify: classify})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	})
+}
+
+// A keyset that the program holds itself: there is nothing to classify.
+func TestKeyset(t *testing.T) {
+	one, key := newAEADAndKey(t)
+	open := func(id string, a tink.AEAD) func(t *testing.T) kmsprovider.Provider {
+		return func(t *testing.T) kmsprovider.Provider {
+			p, err := tinkkms.New(id, a, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+	}
+	kmstest.Run(t, open("tink:one", one), open("tink:other", newAEAD(t)),
+		kmstest.Secrets(key), kmstest.Lacks("a keyset in memory", kmstest.Modes()...))
 }
 
 // stuck is an AEAD that waits while it is held.
@@ -162,26 +226,6 @@ func (s *stuck) Encrypt(plaintext, associated []byte) ([]byte, error) {
 func (s *stuck) Decrypt(ciphertext, associated []byte) ([]byte, error) {
 	s.wait()
 	return s.AEAD.Decrypt(ciphertext, associated)
-}
-
-func TestNew(t *testing.T) {
-	s := &stuck{AEAD: newAEAD(t)}
-	open := func(id string, a tink.AEAD) func(t *testing.T) kmsprovider.Provider {
-		return func(t *testing.T) kmsprovider.Provider {
-			p, err := tinkkms.New(id, a, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return p
-		}
-	}
-	kmstest.Run(t, open("tink:one", s), open("tink:other", newAEAD(t)),
-		kmstest.Lacks("a keyset in memory", kmstest.Modes()...),
-		kmstest.Fault(kmstest.Silent, func(*testing.T) func() {
-			c := make(chan struct{})
-			s.hold.Store(&c)
-			return func() { s.hold.Store(nil); close(c) }
-		}))
 }
 
 // Calls that are left go on, and are bounded.

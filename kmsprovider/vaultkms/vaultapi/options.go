@@ -102,7 +102,10 @@ func (o *Options) http() (*http.Client, error) {
 	if o.HTTP != nil {
 		client = *o.HTTP
 	} else {
-		tr := http.DefaultTransport.(*http.Transport).Clone()
+		tr := &http.Transport{Proxy: http.ProxyFromEnvironment}
+		if own, ok := http.DefaultTransport.(*http.Transport); ok { // or what the program has put there
+			tr = own.Clone()
+		}
 		tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		if file := env("CACERT"); file != "" {
 			pem, err := os.ReadFile(file)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -46,9 +47,10 @@ func TokenFile(path string) func(context.Context) (string, error) {
 const (
 	// A token that was refused when it was younger than this isn't the reason.
 	tokenPatience = 30 * time.Second
-	// A token that could not be renewed, because the server is away, is tried again
-	// after this.
-	renewalPause = 15 * time.Second
+	// A token that could not be renewed within renewalPatience, or replaced, is tried
+	// again after renewalPause, and used meanwhile.
+	renewalPatience = 3 * time.Second
+	renewalPause    = 15 * time.Second
 )
 
 // auth is a token and its time.
@@ -103,8 +105,12 @@ func (c *Client) auth(ctx context.Context, token, path string, body any) (auth, 
 	var out struct{ Auth auth }
 	err := c.post(ctx, token, path, body, &out)
 	var answer *ResponseError
-	if errors.As(err, &answer) && answer.class() == nil {
-		return auth{}, fmt.Errorf("%w: %w", kmsprovider.ErrDenied, err)
+	switch {
+	case errors.Is(err, kmsprovider.ErrUnavailable) || !errors.As(err, &answer):
+	case answer.StatusCode == http.StatusBadRequest:
+		err = fmt.Errorf("%w: %w", kmsprovider.ErrDenied, answer)
+	case answer.StatusCode == http.StatusNotFound: // the method isn't mounted: nothing of the KEK's
+		err = fmt.Errorf("%w: %w", kmsprovider.ErrUnavailable, answer)
 	}
 	if err == nil && out.Auth.Token == "" {
 		return auth{}, fmt.Errorf("%w: the answer to %s holds no token", kmsprovider.ErrUnavailable, path)
@@ -128,7 +134,7 @@ func (c *Client) token(ctx context.Context, refused string) (token string, err e
 	case ctx.Err() != nil, kmsprovider.Retryable(err), errors.Is(err, kmsprovider.ErrDenied):
 		return "", fmt.Errorf("no token: %w", err)
 	}
-	// An agent that isn't ready, a path that isn't mounted: nothing of the KEK's.
+	// An agent that isn't ready: nothing of the KEK's.
 	return "", fmt.Errorf("no token: %w: %w", kmsprovider.ErrUnavailable, err)
 }
 
@@ -144,16 +150,9 @@ func (s *session) get(ctx context.Context, refused string) (string, error) {
 	if valid && (s.due.IsZero() || now.Before(s.due)) {
 		return token, nil
 	}
-	var a auth
-	err := errors.New("not renewable")
-	if valid && s.renewable {
-		a, err = s.renew(ctx, token)
-	}
-	if err != nil && !kmsprovider.Retryable(err) && ctx.Err() == nil {
-		a, err = s.login(ctx)
-	}
-	if err != nil && valid && (kmsprovider.Retryable(err) || ctx.Err() != nil) {
-		s.due = now.Add(renewalPause) // what there is may still be good
+	a, err := s.fresh(ctx, token, valid)
+	if err != nil && valid {
+		s.due = time.Now().Add(renewalPause) // what there is may still be good
 		return token, nil
 	}
 	if err != nil {
@@ -166,4 +165,21 @@ func (s *session) get(ctx context.Context, refused string) (string, error) {
 		s.due = now // its time isn't known yet
 	}
 	return a.Token, nil
+}
+
+// fresh renews token, or logs in. A server that doesn't answer must not keep a call from
+// going on with a token that is valid.
+func (s *session) fresh(ctx context.Context, token string, valid bool) (a auth, err error) {
+	if valid {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, renewalPatience)
+		defer cancel()
+	}
+	if valid && s.renewable {
+		a, err = s.renew(ctx, token)
+		if err == nil || kmsprovider.Retryable(err) || ctx.Err() != nil {
+			return a, err
+		}
+	}
+	return s.login(ctx)
 }
