@@ -11,7 +11,8 @@
 //	STRUCTSEAL_VAULT_KEYS=hcvault:///transit/keys/one,hcvault:///transit/keys/two
 //	                                     uses these keys, with VAULT_ADDR, VAULT_TOKEN ... of the environment
 //
-// STRUCTSEAL_LONG=1 runs all pairs and all that can happen to a KMS.
+// STRUCTSEAL_LONG=1 runs all pairs and all that can happen to a KMS. Without a C compiler
+// only the tests of vaultkms are there.
 //
 // The module has a workspace of its own, because what the engine requires would choose
 // versions for all other modules: go -C itest/kms test ./...

@@ -1,3 +1,5 @@
+//go:build cgo
+
 package kms
 
 import (
@@ -43,6 +45,9 @@ func TestRewrapMatrix(t *testing.T) {
 	}
 	t.Logf("%d pairs, %d moves, %d kills of which %d at random moments; %d openings of rows, %d rows unreadable; %v",
 		total.pairs(), total.moves, total.kills, total.random, total.read, total.unreadable, time.Since(begin).Round(time.Second))
+	if total.missed > total.moves/4 {
+		t.Errorf("%d kills came too late", total.missed)
+	}
 }
 
 // approvedOnly skips a test that can't be run in FIPS-only mode.
@@ -55,8 +60,8 @@ func approvedOnly(t *testing.T) {
 
 // A tally is what TestRewrapMatrix has done.
 type tally struct {
-	moves, kills, random, read, unreadable int
-	seen                                   map[[2]string]bool
+	moves, kills, random, missed, read, unreadable int
+	seen                                           map[[2]string]bool
 }
 
 func (a *tally) pairs() int { return len(a.seen) }
@@ -91,7 +96,10 @@ func move(t *testing.T, from, to service, renew bool, total *tally) {
 	keys := w.keys(t, kms[0])
 	for _, k := range kills(keys, renew) {
 		e.Point = k.point
-		if _, done := e.send(t, k.events); done {
+		if _, done := e.send(t, k.events); done && k.events > 0 {
+			total.missed++ // this process was too slow; there is nothing left to be killed in
+			break
+		} else if done {
 			t.Errorf("%s: the child was not killed", k)
 			continue
 		}
@@ -179,9 +187,9 @@ func kills(keys int, renew bool) []kill {
 	random := func(within int) kill { return kill{events: 1 + rand.IntN(within)} }
 	switch {
 	case !long && renew:
-		return []kill{random(7 * keys), named("remove", keys)}
+		return []kill{random(5 * keys), named("remove", keys)}
 	case !long:
-		return []kill{random(7 * keys), named("rewrap", keys)}
+		return []kill{random(5 * keys), named("rewrap", keys)}
 	case renew:
 		return []kill{random(2 * keys), random(2 * keys), named("add", keys/4), random(2 * keys), named("rewrap", keys), named("remove", keys/3), named("remove", keys/4)}
 	}

@@ -1,3 +1,5 @@
+//go:build cgo
+
 package kms
 
 import (
@@ -239,8 +241,9 @@ func TestBothKEKsIll(t *testing.T) {
 			if _, err := warm.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Now: true}); err == nil {
 				t.Error("Rotate: no error")
 			}
-			w.write(t, warm)                                                                          // with what it has
-			if r, err := w.store.Load(t.Context(), ringName); err != nil || r.Revision > revision+1 { // a compact key's budget
+			// It writes with what it has, for which a compact key's budget is noted.
+			w.write(t, warm)
+			if r, err := w.store.Load(t.Context(), ringName); err != nil || r.Revision > revision+1 {
 				t.Errorf("revision %d, was %d: %v", r.Revision, revision, err)
 			}
 			for len(ends) > 0 {
@@ -265,7 +268,7 @@ func TestKEKIsDestroyed(t *testing.T) {
 	approvedOnly(t)
 	a, h, v := amazon(t), token11(t), vault(t)
 	for at, destroy := range []func(t *testing.T, p place){a.destroy, h.destroy} {
-		t.Run(a.driver+" "+h.driver, func(t *testing.T) {
+		t.Run([]string{a.driver, h.driver}[at], func(t *testing.T) {
 			ctx, p := t.Context(), newPair(t, a, h)
 			w := newWorld(t, keyring.NewMemoryStore(), p.kms[:]...)
 			third := openPlace(t, v.make(t))

@@ -33,7 +33,7 @@ func dial(t *testing.T, answer http.HandlerFunc, change func(*kms.Options)) *aws
 	t.Cleanup(server.Close)
 	opts := kms.Options{
 		Region: "us-east-1", BaseEndpoint: &server.URL, HTTPClient: server.Client(),
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", ""),
 	}
 	if change != nil {
 		change(&opts)
@@ -160,6 +160,19 @@ func TestClientThatLogs(t *testing.T) {
 	for _, secret := range []string{"a key", "a wrapped key", "secret answer"} {
 		if strings.Contains(log.String(), base64.StdEncoding.EncodeToString([]byte(secret))) {
 			t.Errorf("the log shows %q", secret)
+		}
+	}
+}
+
+// What the service says may be anything: an error is one line, and no long one.
+func TestErrorsAreShort(t *testing.T) {
+	p := dial(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(400)
+		fmt.Fprintf(w, `{"__type":"AccessDeniedException","message":%q}`, "first\nlevel=ERROR "+strings.Repeat("x", 1<<18))
+	}, nil)
+	for call, err := range both(t, p) {
+		if text := err.Error(); len(text) > 2000 || strings.Contains(text, "\n") || !strings.Contains(text, "first") || !errors.Is(err, kmsprovider.ErrDenied) {
+			t.Errorf("%s: %d bytes: %.300s", call, len(text), text)
 		}
 	}
 }

@@ -23,10 +23,17 @@ func (p *Provider) error(ctx context.Context, err error, answered bool, invalid 
 	case ctx.Err() != nil && (class == nil || class == kmsprovider.ErrUnavailable):
 		class = ctx.Err()
 	case class == nil:
-		return fmt.Errorf("awskms: %s: %w", p.arn, err)
+		return fmt.Errorf("awskms: %s: %w", p.arn, said{err})
 	}
-	return fmt.Errorf("awskms: %s: %w: %w", p.arn, class, err)
+	return fmt.Errorf("awskms: %s: %w: %w", p.arn, class, said{err})
 }
+
+// said is an error with text of the service's, or of what stands in its place. That may
+// be anything.
+type said struct{ error }
+
+func (e said) Error() string { return fmt.Sprintf("%.500q", e.error.Error()) }
+func (e said) Unwrap() error { return e.error }
 
 func classify(err, invalid error) error {
 	if errors.As(err, new(smithy.InvalidParamsError)) {

@@ -78,7 +78,7 @@ func New(key string, credential azcore.TokenCredential, opts *Options) (*Provide
 	o.Client.Logging.IncludeBody = false // bodies hold keys
 	o.Client.Transport = bounded(o.Client.Transport)
 	var err error
-	if p.client, err = azkeys.NewClient("https://"+p.host, identity{credential}, &o.Client); err != nil {
+	if p.client, err = azkeys.NewClient("https://"+p.host, credential, &o.Client); err != nil {
 		return nil, fmt.Errorf("azurekms: %w: %w", ErrOptions, err)
 	}
 	return p, nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +135,23 @@ func TestClientThatLogs(t *testing.T) {
 	p.Unwrap(t.Context(), aWrap(), nil)
 	if text := logged.String(); !strings.Contains(text, "REQUEST/RESPONSE") || strings.Contains(text, secret) || strings.Contains(text, `"value"`) {
 		t.Errorf("logged %s", text)
+	}
+}
+
+// The SDK indents refusals: hundreds of megabytes for a megabyte of brackets.
+func TestAnswersOfBrackets(t *testing.T) {
+	p := vaultThat(t, challenge, tokenFunc(goodToken), func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(502)
+		io.WriteString(w, strings.Repeat("[", 1<<19))
+	}, nil)
+	checkOutages(t, "brackets", p) // and know the challenge
+	var before, after goruntime.MemStats
+	goruntime.ReadMemStats(&before)
+	_, err := p.Unwrap(t.Context(), aWrap(), nil)
+	text := fmt.Sprint(err)
+	goruntime.ReadMemStats(&after)
+	if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 60 || len(text) > 1000 {
+		t.Errorf("%d MiB for an error of %d bytes", n, len(text))
 	}
 }
 

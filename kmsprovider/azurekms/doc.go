@@ -42,7 +42,7 @@
 // ring must not drop its keys for the second. Access is refused by Key Vault itself,
 // at the latest when the token ends.
 //
-// Answers are read up to a megabyte. Errors show Azure's codes and the beginning of
+// Answers are read up to a megabyte, refusals up to 4 KB. Errors show Azure's codes and the beginning of
 // its message, never a body or a header; the SDK's own *azcore.ResponseError is
 // reachable with errors.As, and holds them all.
 package azurekms

@@ -1,12 +1,14 @@
 package azurekms
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -25,7 +27,7 @@ func (p *Provider) failed(ctx context.Context, call, version string, err error) 
 		}
 	}
 	class, text := kmsprovider.ErrUnavailable, fmt.Sprintf("%.300q", err)
-	if answer := (*azcore.ResponseError)(nil); !errors.As(err, new(*tokenError)) && errors.As(err, &answer) {
+	if answer := (*azcore.ResponseError)(nil); errors.As(err, &answer) && p.by(answer.RawResponse) {
 		body, _ := runtime.Payload(answer.RawResponse)
 		if json.Unmarshal(body, &said) == nil && said.Error.Code != "" {
 			class = classOf(answer.StatusCode, said.Error.InnerError.Code)
@@ -50,27 +52,17 @@ func (p *Provider) failed(ctx context.Context, call, version string, err error) 
 	return &callError{fmt.Sprintf("azurekms: %s with %s: %v: %s", call, p.ID(), class, text), class, err}
 }
 
+// by reports whether resp is the vault's: credentials have errors of the same type.
+func (p *Provider) by(resp *http.Response) bool {
+	return resp != nil && resp.Request != nil && resp.Request.URL.Host == p.host
+}
+
 // recovered is deferred around the SDK, which panics at some answers.
 func (p *Provider) recovered(call string, err *error) {
 	if recover() != nil {
 		*err = fmt.Errorf("azurekms: %s with %s: %w: the SDK panics at the answer", call, p.ID(), kmsprovider.ErrUnavailable)
 	}
 }
-
-// identity is a credential whose errors can be told from Key Vault's.
-type identity struct{ azcore.TokenCredential }
-
-func (c identity) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	token, err := c.TokenCredential.GetToken(ctx, o)
-	if err != nil {
-		err = &tokenError{err}
-	}
-	return token, err
-}
-
-type tokenError struct{ error }
-
-func (e *tokenError) Unwrap() error { return e.error }
 
 // classOf says what an answer of Key Vault means.
 func classOf(status int, inner string) error {
@@ -101,19 +93,16 @@ type callError struct {
 func (e *callError) Error() string   { return e.text }
 func (e *callError) Unwrap() []error { return []error{e.class, e.err} }
 
-// maxAnswer bounds what is read of an answer.
-const maxAnswer = 1 << 20
+// What is read of an answer, in bytes. Refusals have less than 1 KB; the SDK indents
+// them, which makes a hundred megabytes of 10 KB of brackets.
+const maxAnswer, maxRefusal = 1 << 20, 4 << 10
 
 // transport bounds answers: the SDK reads them whole.
 type transport struct{ policy.Transporter }
 
 func bounded(t policy.Transporter) policy.Transporter {
 	if t == nil {
-		tr := &http.Transport{Proxy: http.ProxyFromEnvironment}
-		if own, ok := http.DefaultTransport.(*http.Transport); ok { // or what the program has put there
-			tr = own.Clone()
-		}
-		tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		tr := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 		// Key Vault never redirects.
 		t = &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
@@ -123,7 +112,12 @@ func bounded(t policy.Transporter) policy.Transporter {
 func (t transport) Do(req *http.Request) (*http.Response, error) {
 	resp, err := t.Transporter.Do(req)
 	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+		resp.Request = cmp.Or(resp.Request, req)
+		limit := int64(maxAnswer)
+		if resp.StatusCode >= 300 {
+			limit = maxRefusal
+		}
+		resp.Body = http.MaxBytesReader(nil, resp.Body, limit)
 	}
 	return resp, err
 }

@@ -109,6 +109,10 @@ func TestClientOverHTTP(t *testing.T) {
 	if _, err := gcpkms.New(client, between); !errors.Is(err, gcpkms.ErrOptions) {
 		t.Errorf("New with a client over HTTP: %v", err)
 	}
+	// A client that was never made can't call; New sees only whether the name is one.
+	if _, err := gcpkms.New(&kms.KeyManagementClient{}, between); err != nil {
+		t.Errorf("New with a client that was never made: %v", err)
+	}
 }
 
 // echo returns what it is given.
@@ -143,6 +147,32 @@ func TestClientThatLogs(t *testing.T) {
 	for _, secret := range []string{"a key", "a wrapped key"} {
 		if strings.Contains(log.String(), base64.StdEncoding.EncodeToString([]byte(secret))) {
 			t.Errorf("the log shows %q: %s", secret, log.String())
+		}
+	}
+}
+
+// loud refuses with a long text.
+type loud struct {
+	kmspb.UnimplementedKeyManagementServiceServer
+}
+
+var longText = "first\nlevel=ERROR " + strings.Repeat("x", 1<<12)
+
+func (loud) Encrypt(context.Context, *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
+	return nil, status.Error(codes.PermissionDenied, longText)
+}
+
+func (loud) Decrypt(context.Context, *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
+	return nil, status.Error(codes.PermissionDenied, longText)
+}
+
+// What the service says may be anything: an error is one line, and no long one.
+func TestErrorsAreShort(t *testing.T) {
+	server := grpc.NewServer()
+	kmspb.RegisterKeyManagementServiceServer(server, loud{})
+	for call, err := range both(t, dial(t, kmstest.NewProxy(t, server), option.WithoutAuthentication())) {
+		if text := err.Error(); len(text) > 2000 || strings.Contains(text, "\n") || !strings.Contains(text, "first") || !errors.Is(err, kmsprovider.ErrDenied) {
+			t.Errorf("%s: %d bytes: %.300s", call, len(text), text)
 		}
 	}
 }

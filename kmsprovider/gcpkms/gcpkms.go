@@ -43,16 +43,6 @@ type Provider struct {
 
 var _ kmsprovider.Provider = (*Provider)(nil)
 
-// CheckKey reports whether a text is the name of a key, as New wants it.
-//
-// Errors: ErrOptions.
-func CheckKey(key string) error {
-	if !keyName.MatchString(key) || !kmsprovider.ValidID(key) {
-		return fmt.Errorf("gcpkms: %w: %.200q is not the name of a key (projects/*/locations/*/keyRings/*/cryptoKeys/*, without a version)", ErrOptions, key)
-	}
-	return nil
-}
-
 // New returns a provider over the key with a resource name. It makes no call. The
 // client is the caller's, who closes it, and one over gRPC (NewKeyManagementClient).
 //
@@ -61,10 +51,10 @@ func New(client *kms.KeyManagementClient, key string) (*Provider, error) {
 	if client == nil {
 		return nil, fmt.Errorf("gcpkms: %w: no client given", ErrOptions)
 	}
-	if err := CheckKey(key); err != nil {
-		return nil, err
+	if !keyName.MatchString(key) || !kmsprovider.ValidID(key) {
+		return nil, fmt.Errorf("gcpkms: %w: %.200q is not the name of a key (projects/*/locations/*/keyRings/*/cryptoKeys/*, without a version)", ErrOptions, key)
 	}
-	if connection(client) == nil {
+	if client.CallOptions != nil && connection(client) == nil { // nil: the zero client, which can't call
 		return nil, fmt.Errorf("gcpkms: %w: the client calls over HTTP, where answers have no bound and errors no code; take one of kms.NewKeyManagementClient", ErrOptions)
 	}
 	return &Provider{id: key, client: func() kmspb.KeyManagementServiceClient {
@@ -180,10 +170,17 @@ func call[I, O any](ctx context.Context, p *Provider, method func(context.Contex
 	case ctx.Err() != nil && (class == nil || class == kmsprovider.ErrUnavailable):
 		class = ctx.Err()
 	case class == nil:
-		return out, fmt.Errorf("gcpkms: %s: %w", p.id, err)
+		return out, fmt.Errorf("gcpkms: %s: %w", p.id, said{err})
 	}
-	return out, fmt.Errorf("gcpkms: %s: %w: %w", p.id, class, err)
+	return out, fmt.Errorf("gcpkms: %s: %w: %w", p.id, class, said{err})
 }
+
+// said is an error with text of the service's, or of what stands in its place. That may
+// be anything.
+type said struct{ error }
+
+func (e said) Error() string { return fmt.Sprintf("%.500q", e.error.Error()) }
+func (e said) Unwrap() error { return e.error }
 
 // classify says what the service's answer means: nil for what is no class.
 func classify(err, invalid error) error {

@@ -85,12 +85,12 @@ func New(opts Options) (*Provider, error) {
 // dial connects. An alert before the server has shown who it is, is anybody's.
 func dial(ctx context.Context, addr string, config *tls.Config) (net.Conn, error) {
 	verified, verify := false, config.VerifyConnection
-	config.VerifyConnection = func(state tls.ConnectionState) (err error) {
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		verified = true // its certificate has been
 		if verify != nil {
-			err = verify(state)
+			return verify(state)
 		}
-		verified = err == nil
-		return err
+		return nil
 	}
 	c, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -266,8 +266,8 @@ func (s *server) exchange(ctx context.Context, c net.Conn, request kmip.Operatio
 	return response.BatchItem[0].ResponsePayload, nil
 }
 
-// broken is an error of the connection: an outage, unless the server, and nobody in
-// between, has said that it doesn't take the client's certificate.
+// broken is an error of the connection: an outage, unless a server whose certificate was
+// verified has said that it doesn't take the client's.
 func broken(err error, verified bool) error {
 	var remote *net.OpError
 	if verified && errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate") {

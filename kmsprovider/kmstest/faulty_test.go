@@ -192,7 +192,6 @@ func (a inAddress) RoundTrip(r *http.Request) (*http.Response, error) {
 // signs is a provider that hides keys in its own way and has the service seal but their
 // hash.
 func signs(hide func([]byte) []byte) func(*toy) {
-	const sum = sha256.Size
 	return func(p *toy) {
 		p.onWrap = func(p *toy, ctx context.Context, secret []byte, kc kmsprovider.Context) ([]byte, error) {
 			hash := sha256.Sum256(secret)

@@ -108,7 +108,11 @@ func testMangled(e *env) {
 			}()
 		}
 	}
-	for _, status := range []int{200, 400, 401, 403, 404, 429, 500} {
+	statuses := []int{200, 400, 401, 403, 404, 429, 500}
+	if short() {
+		statuses = []int{200, 401, 500}
+	}
+	for _, status := range statuses {
 		for _, body := range []string{"", "null", "{}", "[]", `"x"`, "0", `{"errors":null}`, `{"error":null}`, `{"data":null}`, strings.Repeat("[", 100_000), "\x00\x00\x00\x00\x00", "\xff\xfe"} {
 			try(fmt.Sprintf("status %d with %.20q", status, body), func(a *httptest.ResponseRecorder) {
 				a.Code = status

@@ -46,7 +46,7 @@ func parseAWS(u uri) (opener, error) {
 }
 
 func parseGCP(u uri) (opener, error) {
-	if err := gcpkms.CheckKey(u.body); err != nil {
+	if _, err := gcpkms.New(&gcp.KeyManagementClient{}, u.body); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (kmsprovider.Provider, func() error, error) {

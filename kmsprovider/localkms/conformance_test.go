@@ -11,7 +11,8 @@ import (
 	"github.com/structseal/structseal/kmsprovider/kmstest"
 )
 
-// TestConformance runs the suite. Each provider reads the file anew.
+// TestConformance runs the suite. Each provider reads a key file anew; a passphrase file
+// is read once, because deriving its key is slow.
 func TestConformance(t *testing.T) {
 	t.Run("KeyFile", func(t *testing.T) {
 		open := func(name string) (func(*testing.T) kmsprovider.Provider, string) {

@@ -4,6 +4,7 @@ package pkcs11kms
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -17,10 +18,8 @@ import (
 	"github.com/structseal/structseal/kmsprovider/tinkkms"
 )
 
-// A wrap: the version, the IV, and what AES-GCM gives with its tag, in all far less than maxWrap.
-const version, ivSize, tagSize, maxWrap = 1, 12, 16, 64 << 10
-
-const maxIdle = 8 // sessions kept for further calls
+const version, ivSize, tagSize = 1, 12, 16
+const maxWrap, maxIdle = 64 << 10, 8 // bytes, far above any key; sessions kept for further calls
 
 // A Provider wraps keys with an AES key of a token. It is safe for concurrent use.
 // Its ID is the key's URI (RFC 7512): "pkcs11:token=app;object=kek;type=secret-key".
@@ -79,6 +78,7 @@ type token struct {
 type session struct {
 	handle pkcs11.SessionHandle
 	key    pkcs11.ObjectHandle
+	tested bool
 }
 
 // Encrypt makes a wrap.
@@ -98,7 +98,7 @@ func (t *token) Decrypt(wrapped, aad []byte) ([]byte, error) {
 		if class := classify(err); class != kmsprovider.ErrUnavailable && class != ErrUnfit {
 			return out, err
 		}
-		if err := t.test(s); err != nil {
+		if _, err := t.test(s); err != nil {
 			return nil, err
 		}
 		out, again := t.decrypt(s, wrapped, aad)
@@ -127,10 +127,11 @@ func (t *token) use(fn func(session) ([]byte, error)) (out []byte, err error) {
 	return out, err
 }
 
-// keep reports whether err leaves the session sound, and closes it if not.
+// keep reports whether err leaves the session sound, and closes it if not. One that
+// wasn't tested isn't kept: the key may be allowed to encrypt later.
 func (t *token) keep(s session, err error) bool {
 	sound := err == nil || errors.Is(err, kmsprovider.ErrRejected)
-	if sound {
+	if sound && s.tested {
 		select {
 		case t.idle <- s:
 			return true
@@ -166,9 +167,9 @@ func (t *token) connect() (s session, err error) {
 		s.key, err = t.find(s)
 	}
 	if err == nil && !t.tested {
-		err = t.test(s)
-		t.tested = err == nil
+		t.tested, err = t.test(s)
 	}
+	s.tested = t.tested
 	if err != nil {
 		t.lib.CloseSession(s.handle)
 	}
@@ -180,11 +181,9 @@ func (t *token) logIn(s session) error {
 		return nil
 	}
 	pin, err := t.opts.PIN()
-	if err != nil { // and is not wrapped: it may tell the PIN
-		return fmt.Errorf("%w: Options.PIN has none", kmsprovider.ErrUnavailable)
-	}
-	if t.refused != nil && t.refused(pin) {
-		return fmt.Errorf("%w: the token has refused this PIN before", kmsprovider.ErrDenied)
+	if err != nil || t.refused != nil && t.refused(pin) { // err is not wrapped: it may tell the PIN
+		class := map[bool]error{true: kmsprovider.ErrUnavailable, false: kmsprovider.ErrDenied}[err != nil]
+		return fmt.Errorf("%w: no PIN, or one that the token has refused before", class)
 	}
 	switch err = t.lib.Login(s.handle, pkcs11.CKU_USER, pin); {
 	case err == pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN):
@@ -210,10 +209,8 @@ func (t *token) find(s session) (pkcs11.ObjectHandle, error) {
 	keys, _, err := t.lib.FindObjects(s.handle, 2)
 	if err = errors.Join(err, t.lib.FindObjectsFinal(s.handle)); err == nil && len(keys) == 1 {
 		return keys[0], nil
-	} else if err == nil {
-		err = fmt.Errorf("%d AES keys that can't leave the token have this label, want 1: %w", len(keys), pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
 	}
-	return 0, err
+	return 0, cmp.Or(err, fmt.Errorf("%d AES keys that can't leave the token have this label, want 1: %w", len(keys), pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID)))
 }
 
 // encrypt makes a wrap. A token that makes its own IVs writes them over ours, or
@@ -254,27 +251,31 @@ func gcm(s session, iv, aad []byte, begin func(pkcs11.SessionHandle, []*pkcs11.M
 	return out, params.IV(), err
 }
 
-// test sees that the key opens what it makes, and under no other associated data.
-func (t *token) test(s session) error {
+// test sees that the key opens what it makes, and under no other associated data. With
+// a key that may only decrypt any more it can't, and needn't: what such a key opens was
+// made by one that was tested.
+func (t *token) test(s session) (tested bool, err error) {
 	text, aad := []byte("structseal"), []byte("test")
 	wrapped, err := t.encrypt(s, text, aad)
+	if classify(err) == kmsprovider.ErrDisabled {
+		return false, nil
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	out, err := t.decrypt(s, wrapped, aad)
 	if _, other := t.decrypt(s, wrapped, text); err == nil && (other == nil || !bytes.Equal(out, text)) {
-		return fmt.Errorf("it ignores associated data, or does not open what it has made: %w", pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
+		err = fmt.Errorf("it ignores associated data, or does not open what it has made: %w", pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
 	}
-	return err
+	return err == nil, err
 }
 
 // classify says what an error of the token means: nil for other errors.
 func classify(err error) error {
-	var code pkcs11.Error
-	if !errors.As(err, &code) {
-		return nil
-	}
+	code, _ := errors.AsType[pkcs11.Error](err)
 	switch code {
+	case pkcs11.CKR_OK:
+		return nil
 	case pkcs11.CKR_KEY_HANDLE_INVALID, pkcs11.CKR_OBJECT_HANDLE_INVALID:
 		return kmsprovider.ErrNotFound
 	case pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED:

@@ -105,14 +105,14 @@ func rsaKey(n int) *rsa.PrivateKey {
 	return rsaKeys[n]
 }
 
-// Versions returns the names of a key's versions, oldest first.
+// Versions returns the names of the versions of a key that there is, oldest first.
 func (v *Vault) Versions(name string) []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return slices.Clone(v.keys[name].versions)
 }
 
-// Disable switches all versions of a key off. With the public half of an RSA key Azure
+// Disable switches all versions of a key that there is off. With the public half of an RSA key Azure
 // still wraps.
 func (v *Vault) Disable(name string) {
 	v.mu.Lock()

@@ -80,20 +80,13 @@ func (h *HSM) makeToken() error {
 	if err := h.Lib.InitToken(free, SOPIN, Token); err != nil {
 		return err
 	}
-	slot, err := h.slot()
-	if err != nil {
-		return err
-	}
-	session, err := h.Lib.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-	if err != nil {
-		return err
-	}
-	defer h.Lib.CloseSession(session)
-	return errors.Join(
-		h.Lib.Login(session, pkcs11.CKU_SO, SOPIN),
-		h.Lib.InitPIN(session, PIN),
-		h.Lib.Logout(session),
-	)
+	return h.Session(func(session pkcs11.SessionHandle) error {
+		return errors.Join(
+			h.Lib.Login(session, pkcs11.CKU_SO, SOPIN),
+			h.Lib.InitPIN(session, PIN),
+			h.Lib.Logout(session),
+		)
+	})
 }
 
 // slot finds the token, which has another slot after Finalize.
