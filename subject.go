@@ -3,6 +3,7 @@ package structseal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"unsafe"
 
@@ -206,16 +207,24 @@ func (p *plan) reachesSubject(depth int) bool {
 }
 
 // wiped explains keys that were wiped while they were in use: their subject was
-// forgotten, or the ring closed.
+// forgotten, the KMS refused them, their time without a confirmation was over, or the
+// ring was closed. A key that is back is no reason to give up.
 func (j *job) wiped(it *item, err error) error {
-	if it.scope == 0 || !errors.Is(err, crypto.ErrWiped) {
+	if !errors.Is(err, crypto.ErrWiped) {
 		return err
 	}
-	s := &j.scopes[it.scope-1]
-	fresh, why := j.ring.Subject(j.ctx, keyring.Subject{Kind: s.kind, ID: string(j.binds[s.id.from:s.id.to])})
+	var why error
+	if it.scope == 0 {
+		_, why = j.ring.Key(j.ctx, it.f.purpose(), j.keys[it.key].ID())
+	} else {
+		s := &j.scopes[it.scope-1]
+		var fresh keyring.SubjectKeys
+		if fresh, why = j.ring.Subject(j.ctx, keyring.Subject{Kind: s.kind, ID: string(j.binds[s.id.from:s.id.to])}); why == nil {
+			fresh.Release()
+		}
+	}
 	if why != nil {
 		return why
 	}
-	fresh.Release()
-	return err
+	return fmt.Errorf("%w: the key was given up while it was in use, and is back; try again: %w", ErrUnavailable, err)
 }

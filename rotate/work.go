@@ -211,7 +211,8 @@ func (r *rowWorker) release() {
 // bad notes what is wrong with a value, or returns an error if it isn't the value.
 func (r *rowWorker) bad(field int, id uint32, err error) error {
 	e := &RowError{r.source.Name(), r.row.Key, r.worker.old.record.FieldLabel(&r.worker.old.record.Fields[field]), id, err}
-	if errors.Is(err, keyring.ErrUnavailable) || r.ctx.Err() != nil {
+	// A key that is wiped in use isn't the value's fault.
+	if errors.Is(err, keyring.ErrUnavailable) || errors.Is(err, crypto.ErrWiped) || r.ctx.Err() != nil {
 		return e
 	}
 	r.t.bad = append(r.t.bad, e)
