@@ -11,8 +11,8 @@ import (
 // Describe tells what the tags of T say: labels, forms, what binds, tables and
 // columns, as the manifest has them that `structseal inventory` makes from source.
 // A test that compares it with a value that is written down notices when a label
-// changes. Positions are empty. The methods TableName of T and of the structs inside
-// are called on zero values.
+// changes. Positions are empty, and types of package main are "main.T". The methods
+// TableName of T and of the structs inside are called on zero values.
 //
 // Errors: as [Check]; ErrInvalidArgument for structs that hold each other so often that
 // T has 10,000 sealed fields.

@@ -23,8 +23,8 @@ func TestCompare(t *testing.T) {
 		"label changed":   {func(r *manifest.Record) { r.Fields[0].Path = []string{"mail"} }, breaking, "customer.email", "the label is gone", "", breaking},
 		"parent's label":  {func(r *manifest.Record) { r.Fields[3].Path = []string{"house", "tags"} }, breaking, "customer.home.tags", "the label is gone", "", breaking},
 		"form":            {func(r *manifest.Record) { r.Fields[0].Form = manifest.FormBytes }, breaking, "customer.email", "the form was string and is bytes", "was bytes and is string", breaking},
-		"sealed type":     {func(r *manifest.Record) { r.Fields[2].Type = "structseal.Sealed[int]" }, breaking, "customer.born", "and is structseal.Sealed[int]", "", breaking},
-		"sealed pointer":  {func(r *manifest.Record) { r.Fields[2].Type = "sql.Null[structseal.Sealed[time.Time]]" }, harmless, "", "", "", harmless},
+		"sealed type":     {func(r *manifest.Record) { r.Fields[2].Type = "structseal.Sealed[map[string]bool]" }, breaking, "customer.born", "and is structseal.Sealed[map[string]bool]", "", breaking},
+		"sealed pointer":  {func(r *manifest.Record) { r.Fields[2].Type = "sql.Null[structseal.Sealed[map[string]int]]" }, harmless, "", "", "", harmless},
 		"containers":      {func(r *manifest.Record) { r.Fields[3].Shape = "home.tags{}{}" }, breaking, "customer.home.tags", `were "home.tags{}[]" and are "home.tags{}{}"`, "", breaking},
 		"a container":     {func(r *manifest.Record) { r.Fields[0].Shape, r.Fields[0].Many = "email[]", true }, breaking, "customer.email", `were "email" and are "email[]"`, "", breaking},
 		"flattened":       {func(r *manifest.Record) { r.Fields[3].Shape, r.Fields[3].Many = "home.tags{}[]", false }, harmless, "customer.home.tags", "several values and holds one ciphertext", "one ciphertext and holds several", harmless},
@@ -36,9 +36,11 @@ func TestCompare(t *testing.T) {
 			`Bind("tenant") is required instead`, `was required and is a bind field now`, harmless},
 		"require gone":  {func(r *manifest.Record) { r.Require = nil }, breaking, "customer.region", "isn't required any more", "is required now", breaking},
 		"bind kind":     {func(r *manifest.Record) { r.Binds[1].Kind = manifest.BindBytes }, breaking, "customer.tenant", "was integer and is bytes", "", breaking},
+		"no UUID's":     {func(r *manifest.Record) { r.Binds[0].Kind = manifest.BindBytes }, breaking, "customer.id", "was uuid and is bytes", "was bytes and is uuid", breaking},
+		"a number's":    {func(r *manifest.Record) { r.Binds[1].Kind = manifest.BindText }, breaking, "customer.tenant", "was integer and is text", "was text and is integer", breaking},
 		"a UUID's text": {func(r *manifest.Record) { r.Binds[0].Kind = manifest.BindText }, harmless, "", "", "", harmless},
 		"subject":       {func(r *manifest.Record) { r.Binds[0].Subject, r.Binds[0].SubjectKind = false, "" }, breaking, "customer", "the subject was id of kind person and is nobody", "was nobody and is id", breaking},
-		"subject kind":  {func(r *manifest.Record) { r.Binds[0].SubjectKind = "" }, breaking, "customer", "was id of kind person and is id", "", breaking},
+		"subject kind":  {func(r *manifest.Record) { r.Binds[0].SubjectKind = "" }, breaking, "customer", "was id of kind person and is id: other", "", breaking},
 		"column":        {func(r *manifest.Record) { r.Fields[0].Column = "mail" }, harmless, "customer.email", `the column was "email" and is "mail"`, "", harmless},
 		"bind column":   {func(r *manifest.Record) { r.Binds[1].Column = "owner" }, harmless, "customer.tenant", `the column was "tenant" and is "owner"`, "", harmless},
 		"table":         {func(r *manifest.Record) { r.Table = "people" }, harmless, "customer", `the table was "customers" and is "people"`, "", harmless},
@@ -98,6 +100,17 @@ func TestCompareRecords(t *testing.T) {
 	renamed.Label = "memo"
 	if changes := manifest.Compare(all, of(customer(), renamed)); len(changes) != 2 || !changes[0].Breaking || !strings.Contains(changes[0].Do, `labelled "memo"`) {
 		t.Errorf("another label on the type: %v", changes)
+	}
+
+	relabelled := customer()
+	relabelled.Fields[1].Path = []string{"picture"}
+	if changes := manifest.Compare(of(customer()), of(relabelled)); len(changes) != 2 || !strings.Contains(changes[0].Do, `Field Photo is now labelled "picture"`) {
+		t.Errorf("another label on the field: %v", changes)
+	}
+	dropped := customer()
+	dropped.Fields = dropped.Fields[1:]
+	if changes := manifest.Compare(of(customer()), of(dropped)); len(changes) != 1 || !strings.HasPrefix(changes[0].Do, "Put it back") {
+		t.Errorf("no label on the field: %v", changes)
 	}
 
 	// Several types share a record: a label may move between them.

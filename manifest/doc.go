@@ -2,7 +2,7 @@
 // binds them, and in which tables and columns they are kept.
 //
 //	m, err := manifest.Load("structseal.json")
-//	customer, err := m.Record("customer")
+//	customers := m.Record("customer")
 //
 // The file is made from Go source by `structseal inventory` and committed. The tools
 // that work on rows need it, because they don't know the program's types; a pull

@@ -24,7 +24,7 @@ func customer() manifest.Record {
 		Fields: []manifest.Field{
 			{Path: []string{"email"}, Field: "Email", Type: "string", Position: "app.go:13", Column: "email", Form: manifest.FormString},
 			{Path: []string{"photo"}, Field: "Photo", Type: "[]byte", Position: "app.go:14", Column: "photo", Form: manifest.FormBytes, Nullable: true},
-			{Path: []string{"born"}, Field: "Born", Type: "*structseal.Sealed[time.Time]", Position: "app.go:15", Column: "born", Form: manifest.FormSealed, Nullable: true, Category: "birth"},
+			{Path: []string{"born"}, Field: "Born", Type: "*structseal.Sealed[map[string]int]", Position: "app.go:15", Column: "born", Form: manifest.FormSealed, Nullable: true, Category: "birth"},
 			{Path: []string{"home", "tags"}, Field: "Home.Tags", Type: "map[string][]string", Position: "app.go:30", Column: "home", Form: manifest.FormString, Many: true, Shape: "home.tags{}[]"},
 			{Path: []string{}, Field: "Notes", Type: "[]app.Note", Position: "app.go:17", Form: manifest.FormRecord, Many: true, Record: "note"},
 		},

@@ -203,14 +203,20 @@ type (
 		A string            `seal:"a"`
 	}
 	inside struct {
-		_      structseal.Record      `seal:"inside"`
-		ID     string                 `seal:"id,bind"`
-		A      withBind               `seal:"a"`
-		B      inner                  `seal:"b,det=d"`
-		C      []inner                //
-		D      structseal.Sealed[int] `json:"d"`
-		E      *unbound               //
-		f      hidden                 //
+		_  structseal.Record      `seal:"inside"`
+		ID string                 `seal:"id,bind"`
+		A  withBind               `seal:"a"`
+		B  inner                  `seal:"b,det=d"`
+		C  []inner                //
+		D  structseal.Sealed[int] `json:"d"`
+		E  *unbound               //
+		f  hidden                 //
+		G  struct {
+			H []struct{ I map[string]*inner }
+		}
+		J struct {
+			K string `seal: "k"`
+		}
 		*inner `json:"inner"`
 	}
 )

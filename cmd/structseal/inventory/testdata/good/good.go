@@ -364,6 +364,8 @@ type unreadable struct {
 	ID  string            `seal:"id,bind"`
 	Any map[string]any    `json:"any"`
 	F   func() chan error `json:"f"`
+	T   tree              `json:"t"`
+	U   [2]*tree          `json:"u"`
 	V   string            `seal:"v"`
 }
 
