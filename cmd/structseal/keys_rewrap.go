@@ -82,7 +82,7 @@ It can be interrupted anywhere and repeated.`,
 		}
 		if slices.ContainsFunc(p.Keys, func(k keyring.RewrapKey) bool { return len(k.Remove) > 0 }) {
 			if err := w.confirm(ring, plan{
-				what:  strings.Split(strings.TrimSpace(p.String()), "\n"),
+				what:  append([]string{fmt.Sprintf("ring %s: wrapped by %s and nothing else", ring.Name(), strings.Join(p.KEKs, ", "))}, planLines(p)...),
 				notes: []string{"Programs that have only what is removed can't open the ring any more."},
 			}, *token); err != nil {
 				return err
@@ -93,6 +93,11 @@ It can be interrupted anywhere and repeated.`,
 		}
 		return w.rewrapped(ring, p, true)
 	})
+}
+
+// planLines are the lines of a plan that say what is done to which key.
+func planLines(p *keyring.RewrapPlan) []string {
+	return strings.Split(strings.TrimSpace(p.String()), "\n")[1:]
 }
 
 func (w *work) rewrapped(ring *keyring.Keyring, p *keyring.RewrapPlan, done bool) error {

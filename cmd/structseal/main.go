@@ -29,7 +29,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(forgetCommand(), inventoryCommand(), keysCommand(), versionCommand())
+	root.AddCommand(doctorCommand(), forgetCommand(), inventoryCommand(), keysCommand(), versionCommand())
 	ctx, stop := withSignals(ctx, stderr)
 	defer stop()
 	err := root.ExecuteContext(ctx)
