@@ -86,8 +86,8 @@ func (o *rowsFlags) open(ctx context.Context, w *rowsWork) (err error) {
 	if w.rowTables, err = w.work.choose(ctx, c); err != nil {
 		return err
 	}
-	for _, n := range w.notes {
-		w.tell.note("note: %s", n)
+	if len(w.apart) > 0 {
+		w.tell.note("left out, because the manifest knows no table of them: %s", strings.Join(w.apart, ", "))
 	}
 	w.ring, err = w.openRing(ctx)
 	return err
@@ -139,5 +139,5 @@ func (c counted) Scan(ctx context.Context, after string, limit int) ([]rotate.Ro
 // watch returns the table as a source that tells how far a scan of it is.
 func (w *rowsWork) watch(ctx context.Context, t *sqlrows.Table) rotate.Source {
 	s := newScan(ctx, t)
-	return counted{t, func(rows int) { w.tell.status(s.add(rows)) }}
+	return counted{t, func(rows int) { w.tell.stand(s.add(rows)) }}
 }

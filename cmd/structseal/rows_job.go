@@ -114,8 +114,12 @@ func (w *rowsWork) job(ctx context.Context, kind rotate.Kind, j jobOptions, t *s
 			tellEnd("done")
 			return 0, nil
 		}
-		w.tell.status(status{
-			source: p.Source, rows: p.Rows, estimate: p.Estimate, written: p.Written, bad: p.BadRows,
+		rows := p.Rows
+		if p.All >= 0 {
+			rows = p.All
+		}
+		w.tell.stand(standing{
+			source: p.Source, rows: rows, estimate: p.Estimate, written: p.Written, bad: p.BadRows,
 			rate: p.Rate, left: p.Left, paused: p.Paused, event: jobEvent{newEvent("progress"), record, p},
 		})
 		select {
