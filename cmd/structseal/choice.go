@@ -71,7 +71,7 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, apart []string, err 
 	unused := slices.Clone(c.without)
 	for _, r := range found {
 		one := chosen{Record: r, options: c.options(r.Label)}
-		errs = append(errs, one.fields(c, &unused))
+		errs = append(errs, one.fields(c, &unused), one.bindings())
 		if len(one.Fields) == 0 {
 			apart = append(apart, r.Label)
 			continue
@@ -136,6 +136,17 @@ func (r *chosen) fields(c choice, unused *[]string) error {
 			errs = append(errs, fmt.Errorf("field %s: column %s of table %s holds several values, which only the program can take apart: leave it out with --without %s, and treat it in a program of yours", names[0], f.Column, r.Table, names[0]))
 		default:
 			r.Fields = append(r.Fields, f)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// bindings refuses a record with a binding that nobody knows.
+func (r *chosen) bindings() error {
+	var errs []error
+	for _, label := range r.Require {
+		if r.options.Bind[label] == "" && r.options.BindColumn[label] == "" {
+			errs = append(errs, fmt.Errorf("record %s: the program binds %q itself (require=%s): give --bind %s=VALUE, or --bind-column %s=COLUMN", r.Label, label, label, label, label))
 		}
 	}
 	return errors.Join(errs...)
