@@ -72,8 +72,8 @@ func (w *rowsWork) jobs(ctx context.Context, kind rotate.Kind, j jobOptions) err
 	if err := j.open(ctx, w); err != nil {
 		return err
 	}
-	if err := w.migrate(ctx, w.db); err != nil {
-		return fmt.Errorf("the tables of jobs are missing and can't be made; let a role that may run structseal rows migrate: %w", err)
+	if _, err := w.migrate(ctx, w.db); err != nil {
+		return fmt.Errorf("structseal_jobs and structseal_parts can't be used, or made; let a role that may run structseal rows migrate, and grant SELECT, INSERT, UPDATE and DELETE on them: %w", err)
 	}
 	bad := int64(0)
 	for _, t := range w.tables {
