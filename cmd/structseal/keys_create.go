@@ -36,6 +36,7 @@ the store, because nothing opens without them. It overwrites nothing.`,
 	}
 	suite := cmd.Flags().String("suite", "default", "suite of the data key: default or compact")
 	newKEK := cmd.Flags().Bool("new-kek", false, "make the key files that --kms names")
+	completes(cmd, "suite", "default", "compact")
 	return g.run(cmd, func(ctx context.Context, w *work, _ []string) error {
 		s, err := dataSuite(*suite)
 		if err != nil {

@@ -32,6 +32,8 @@ haven't heard of it go on with the old one, or must reach the store to read.`,
 	now := cmd.Flags().Bool("now", false, "make it the primary at once")
 	wait := cmd.Flags().Bool("wait", false, "stay until it is the primary")
 	token := confirmFlag(cmd)
+	completes(cmd, "purpose", "data", "deterministic", "subject-wrap")
+	completes(cmd, "suite", "default", "compact")
 	return g.run(cmd, func(ctx context.Context, w *work, _ []string) error {
 		p, err := keyring.ParsePurpose(*purpose)
 		if err != nil {

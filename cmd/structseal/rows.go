@@ -29,8 +29,8 @@ func rowsCommand() *cobra.Command {
 counts which keys are in use. The application goes on meanwhile.
 
 What is sealed in which table comes from the manifest that structseal inventory
-writes. Without --record all of its records that have a table are worked on, one
-table after the other.`,
+writes: structseal.json, unless --manifest names another file. Without --record all
+of its records that have a table are worked on, one table after the other.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return usageError{errors.New("a verb is missing")} },
 	}
