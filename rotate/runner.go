@@ -106,6 +106,7 @@ func (r *runner) run(ctx context.Context) error {
 			r.p.Done = true
 			return r.tell()
 		case errors.Is(err, ErrBusy):
+			r.countAll(ctx, 0)
 			if err := r.pause(ctx, busyWait, "others work on the rest"); err != nil {
 				return err
 			}

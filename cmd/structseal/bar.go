@@ -8,15 +8,15 @@ import (
 )
 
 // share is how much is done, at most 99 %: what is left was estimated.
-func (s status) share() (percent int, known bool) {
+func (s standing) share() (percent int, known bool) {
 	if s.estimate <= 0 {
 		return 0, false
 	}
 	return int(min(99, 100*s.rows/s.estimate)), true
 }
 
-// line is a status for a log.
-func (s status) line() string {
+// line is a standing for a log.
+func (s standing) line() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d rows", s.source, s.rows)
 	if percent, known := s.share(); known {
@@ -40,9 +40,9 @@ func (s status) line() string {
 	return b.String()
 }
 
-// bar is a status for a terminal, in at most width columns: what matters least goes
+// bar is a standing for a terminal, in at most width columns: what matters least goes
 // first where there is no room.
-func (s status) bar(width int) string {
+func (s standing) bar(width int) string {
 	percent, known := s.share()
 	parts := []string{s.source}
 	if known {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-var half = status{source: "customers", rows: 45_000, estimate: 90_000, written: 44_000, bad: 3, rate: 1234, left: 36 * time.Second}
+var half = standing{source: "customers", rows: 45_000, estimate: 90_000, written: 44_000, bad: 3, rate: 1234, left: 36 * time.Second}
 
 // A bar has room for what matters most, and is never wider than the terminal.
 func TestBarFits(t *testing.T) {
@@ -27,7 +27,7 @@ func TestBarFits(t *testing.T) {
 	other := half
 	other.source = strings.Repeat("Łódź", 30)
 	other.paused = "others work on the rest"
-	for _, s := range []status{half, other, {source: "kunden", written: noAnswer, left: noAnswer, estimate: -1}} {
+	for _, s := range []standing{half, other, {source: "kunden", written: noAnswer, left: noAnswer, estimate: -1}} {
 		for width := range 200 {
 			if got := s.bar(width); utf8.RuneCountInString(got) > width || !utf8.ValidString(got) {
 				t.Errorf("width %d: %q", width, got)
@@ -39,14 +39,14 @@ func TestBarFits(t *testing.T) {
 // What is unknown isn't told, and what was estimated is never done before the end.
 func TestStatusOfUnknown(t *testing.T) {
 	for _, c := range []struct {
-		s         status
+		s         standing
 		line, bar string
 	}{
-		{status{source: "c", rows: 7, estimate: -1, written: noAnswer, left: noAnswer}, "c: 7 rows", "c  7 rows"},
-		{status{source: "c", rows: 200, estimate: 100, written: 5, left: noAnswer},
+		{standing{source: "c", rows: 7, estimate: -1, written: noAnswer, left: noAnswer}, "c: 7 rows", "c  7 rows"},
+		{standing{source: "c", rows: 200, estimate: 100, written: 5, left: noAnswer},
 			"c: 200 rows of about 100 (99%), 5 written", "c  99%  [======================================= ]  200/100  5 written"},
 		{half, "customers: 45000 rows of about 90000 (50%), 44000 written, 3 bad, 1234 rows/s, about 36s left", half.bar(100)},
-		{status{source: "c", rows: 1, estimate: 2, left: noAnswer, paused: "a replica is 2s behind"},
+		{standing{source: "c", rows: 1, estimate: 2, left: noAnswer, paused: "a replica is 2s behind"},
 			"c: 1 rows of about 2 (50%), 0 written; waiting: a replica is 2s behind", "c  50%  waiting: a replica is 2s behind"},
 	} {
 		if got := c.s.line(); got != c.line {

@@ -30,9 +30,10 @@ type chosen struct {
 	options sqlrows.Options
 }
 
-// choose returns what to work on, one for each label and table. What was left out
-// without being asked for is noted.
-func (c choice) choose(m *manifest.Manifest) (out []chosen, notes []string, err error) {
+// choose returns what to work on, one for each label and table. Apart are the labels of
+// records that were left out without being asked for: the manifest knows no table of
+// them, or no column.
+func (c choice) choose(m *manifest.Manifest) (out []chosen, apart []string, err error) {
 	for _, label := range append(slices.Sorted(maps.Keys(c.rows)), c.records...) {
 		if m.Record(label) == nil {
 			return nil, nil, fmt.Errorf("the manifest has no record %q", label)
@@ -52,7 +53,7 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, notes []string, err 
 		case len(c.records) > 0:
 			return nil, nil, fmt.Errorf("record %s (%s) has no table in the manifest: name it with --table", r.Label, r.Type)
 		default:
-			notes = append(notes, fmt.Sprintf("record %s (%s) has no table: left out", r.Label, r.Type))
+			apart = append(apart, r.Label)
 		}
 	}
 	if c.table != "" {
@@ -70,9 +71,9 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, notes []string, err 
 	unused := slices.Clone(c.without)
 	for _, r := range found {
 		one := chosen{Record: r, options: c.options(r.Label)}
-		errs = append(errs, one.fields(c, &unused))
+		errs = append(errs, one.fields(c, &unused), one.bindings())
 		if len(one.Fields) == 0 {
-			notes = append(notes, fmt.Sprintf("record %s (%s) has no field in a column of its own: left out", r.Label, r.Type))
+			apart = append(apart, r.Label)
 			continue
 		}
 		out = append(out, one)
@@ -87,7 +88,8 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, notes []string, err 
 	if len(out) == 0 {
 		return nil, nil, errors.New("the manifest has no record with a table: name one with --record and --table")
 	}
-	return out, notes, nil
+	slices.Sort(apart)
+	return out, slices.Compact(apart), nil
 }
 
 // options are what the rows of a record need: of the settings, and of flags.
@@ -134,6 +136,17 @@ func (r *chosen) fields(c choice, unused *[]string) error {
 			errs = append(errs, fmt.Errorf("field %s: column %s of table %s holds several values, which only the program can take apart: leave it out with --without %s, and treat it in a program of yours", names[0], f.Column, r.Table, names[0]))
 		default:
 			r.Fields = append(r.Fields, f)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// bindings refuses a record with a binding that nobody knows.
+func (r *chosen) bindings() error {
+	var errs []error
+	for _, label := range r.Require {
+		if r.options.Bind[label] == "" && r.options.BindColumn[label] == "" {
+			errs = append(errs, fmt.Errorf("record %s: the program binds %q itself (require=%s): give --bind %s=VALUE, or --bind-column %s=COLUMN", r.Label, label, label, label, label))
 		}
 	}
 	return errors.Join(errs...)

@@ -41,7 +41,7 @@ func person(id int64) customer {
 //	customers plain FROM TO    inserts rows in plaintext
 //	customers rotate           makes a new primary key, and prints its id and the old one's
 //	customers damage FROM TO   changes ciphertexts of rows
-//	customers await N          waits until jobs have done N rows
+//	customers await WORKER     waits until a worker has begun
 //	customers check N          decrypts all rows, which are N
 func customers() {
 	err := customersVerb(context.Background(), os.Args[1], os.Args[2:])
@@ -57,6 +57,9 @@ func customersVerb(ctx context.Context, verb string, args []string) error {
 	}
 	var numbers []int64
 	for _, a := range args {
+		if verb == "await" {
+			break
+		}
 		n, err := strconv.ParseInt(a, 10, 64)
 		if err != nil {
 			return err
@@ -74,7 +77,7 @@ func customersVerb(ctx context.Context, verb string, args []string) error {
 		return err
 	}
 	if verb == "await" {
-		return awaitRows(ctx, db, numbers[0])
+		return awaitWorker(ctx, db, args[0])
 	}
 	ring, err := w.openRing(ctx)
 	if err != nil {
@@ -197,12 +200,12 @@ func checkCustomers(ctx context.Context, db *database, ring *keyring.Keyring, wa
 	return rows.Err()
 }
 
-func awaitRows(ctx context.Context, db *database, want int64) error {
+func awaitWorker(ctx context.Context, db *database, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for look := time.NewTicker(5 * time.Millisecond); ; {
 		var n int64
-		if err := db.QueryRowContext(ctx, "SELECT coalesce(sum(seen), 0) FROM structseal_parts").Scan(&n); err == nil && n >= want {
+		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM structseal_parts WHERE owner = ?", name).Scan(&n); err == nil && n > 0 {
 			return nil
 		}
 		select {

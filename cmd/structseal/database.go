@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -39,7 +40,7 @@ func openDatabase(ctx context.Context, what, text string, create bool) (*databas
 	}
 	if err := db.PingContext(ctx); err != nil {
 		db.Close()
-		if ctx.Err() == nil {
+		if errors.As(err, new(net.Error)) { // not a wrong password, a missing database
 			err = fmt.Errorf("%w: %w", keyring.ErrUnavailable, err)
 		}
 		return nil, fmt.Errorf("%s: %w", what, err)

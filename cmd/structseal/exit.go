@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -138,6 +139,7 @@ var kinds = []struct {
 	{keyring.ErrInUse, "in-use"},
 	{keyring.ErrCensus, "no-proof"},
 	{keyring.ErrUnreachable, "last-kek"},
+	{fs.ErrNotExist, "not-found"},
 	{kmsprovider.ErrDenied, "kms-denied"},
 	{kmsprovider.ErrDisabled, "kms-disabled"},
 	{kmsprovider.ErrNotFound, "kms-not-found"},

@@ -25,7 +25,9 @@ token, and does it when it is called again with --confirm TOKEN.`,
 	}
 	g := newGiven(cmd, "store", "ring", "pin", "actor")
 	cmd.AddCommand(
-		keysCreateCommand(g), keysListCommand(g), keysShowCommand(g),
+		keysCreateCommand(g), keysListCommand(g), keysShowCommand(g), keysRotateCommand(g), keysRewrapCommand(g),
+		keysAddKEKCommand(g), keysRemoveKEKCommand(g), keysDisableCommand(g), keysEnableCommand(g),
+		keysDestroyCommand(g), keysEraseCommand(g), keysExportCommand(g),
 	)
 	return cmd
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/structseal/structseal/crypto"
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/kmsprovider/kmsurl"
 )
@@ -37,15 +36,11 @@ the store, because nothing opens without them. It overwrites nothing.`,
 	}
 	suite := cmd.Flags().String("suite", "default", "suite of the data key: default or compact")
 	newKEK := cmd.Flags().Bool("new-kek", false, "make the key files that --kms names")
+	completes(cmd, "suite", "default", "compact")
 	return g.run(cmd, func(ctx context.Context, w *work, _ []string) error {
-		var s crypto.Suite
-		switch *suite {
-		case "default":
-			s = crypto.Default
-		case "compact":
-			s = crypto.Compact
-		default:
-			return usageError{fmt.Errorf("--suite is default or compact, not %q", *suite)}
+		s, err := dataSuite(*suite)
+		if err != nil {
+			return err
 		}
 		store, err := w.ringStore(ctx, true)
 		if err != nil {

@@ -25,11 +25,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Args:          cobra.NoArgs,
 		RunE:          needVerb,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(inventoryCommand(), keysCommand(), rowsCommand(), versionCommand())
+	root.AddCommand(doctorCommand(), forgetCommand(), inventoryCommand(), keysCommand(), rowsCommand(), versionCommand())
 	ctx, stop := withSignals(ctx, stderr)
 	defer stop()
 	err := root.ExecuteContext(ctx)

@@ -29,8 +29,8 @@ func rowsCommand() *cobra.Command {
 counts which keys are in use. The application goes on meanwhile.
 
 What is sealed in which table comes from the manifest that structseal inventory
-writes. Without --record all of its records that have a table are worked on, one
-table after the other.`,
+writes: structseal.json, unless --manifest names another file. Without --record all
+of its records that have a table are worked on, one table after the other.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return usageError{errors.New("a verb is missing")} },
 	}
@@ -86,8 +86,8 @@ func (o *rowsFlags) open(ctx context.Context, w *rowsWork) (err error) {
 	if w.rowTables, err = w.work.choose(ctx, c); err != nil {
 		return err
 	}
-	for _, n := range w.notes {
-		w.tell.note("note: %s", n)
+	if len(w.apart) > 0 {
+		w.tell.note("left out, because the manifest knows no table of them: %s", strings.Join(w.apart, ", "))
 	}
 	w.ring, err = w.openRing(ctx)
 	return err
@@ -139,5 +139,5 @@ func (c counted) Scan(ctx context.Context, after string, limit int) ([]rotate.Ro
 // watch returns the table as a source that tells how far a scan of it is.
 func (w *rowsWork) watch(ctx context.Context, t *sqlrows.Table) rotate.Source {
 	s := newScan(ctx, t)
-	return counted{t, func(rows int) { w.tell.status(s.add(rows)) }}
+	return counted{t, func(rows int) { w.tell.stand(s.add(rows)) }}
 }

@@ -72,8 +72,8 @@ func (w *rowsWork) jobs(ctx context.Context, kind rotate.Kind, j jobOptions) err
 	if err := j.open(ctx, w); err != nil {
 		return err
 	}
-	if err := w.migrate(ctx, w.db); err != nil {
-		return fmt.Errorf("the tables of jobs are missing and can't be made; let a role that may run structseal rows migrate: %w", err)
+	if _, err := w.migrate(ctx, w.db); err != nil {
+		return fmt.Errorf("structseal_jobs and structseal_parts can't be used, or made; let a role that may run structseal rows migrate, and grant SELECT, INSERT, UPDATE and DELETE on them: %w", err)
 	}
 	bad := int64(0)
 	for _, t := range w.tables {
@@ -114,8 +114,12 @@ func (w *rowsWork) job(ctx context.Context, kind rotate.Kind, j jobOptions, t *s
 			tellEnd("done")
 			return 0, nil
 		}
-		w.tell.status(status{
-			source: p.Source, rows: p.Rows, estimate: p.Estimate, written: p.Written, bad: p.BadRows,
+		rows := p.Rows
+		if p.All >= 0 {
+			rows = p.All
+		}
+		w.tell.stand(standing{
+			source: p.Source, rows: rows, estimate: p.Estimate, written: p.Written, bad: p.BadRows,
 			rate: p.Rate, left: p.Left, paused: p.Paused, event: jobEvent{newEvent("progress"), record, p},
 		})
 		select {

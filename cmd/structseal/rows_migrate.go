@@ -25,13 +25,17 @@ DELETE on both tables to the role of the jobs.`,
 		if err != nil {
 			return err
 		}
-		return w.migrate(ctx, db)
+		made, err := w.migrate(ctx, db)
+		if err == nil && !made {
+			w.tell.note("the tables structseal_jobs and structseal_parts are there already")
+		}
+		return err
 	})
 }
 
-// migrate makes the tables of jobs if they aren't there, and says so. Whether they are
+// migrate makes the tables of jobs if they aren't there, and says so then. Whether they are
 // is asked first: where a role may make none, making none that exists fails, too.
-func (w *rowsWork) migrate(ctx context.Context, db *database) error {
+func (w *rowsWork) migrate(ctx context.Context, db *database) (made bool, err error) {
 	for _, table := range []string{"structseal_jobs", "structseal_parts"} {
 		rows, err := db.QueryContext(ctx, "SELECT * FROM "+table+" WHERE 1 = 0")
 		if err == nil {
@@ -39,10 +43,10 @@ func (w *rowsWork) migrate(ctx context.Context, db *database) error {
 			continue
 		}
 		if err := sqlrows.Migrate(ctx, db.DB, db.dialect, nil); err != nil {
-			return err
+			return false, err
 		}
 		w.tell.note("made the tables structseal_jobs and structseal_parts")
-		return nil
+		return true, nil
 	}
-	return nil
+	return false, nil
 }

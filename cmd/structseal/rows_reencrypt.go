@@ -19,7 +19,7 @@ application writes meanwhile is never lost. Any number of workers may run at onc
 on as many machines. A worker that is killed loses the batch that it was at; the
 next one goes on, after a minute, or at once if it has the same --worker.
 
-Ctrl-C ends it after the batch that it is at, with exit code 3 and the command that
+Ctrl-C ends it after the batch that it is at, with exit code 5 and the command that
 goes on. Ctrl-C again gives the batch up.`,
 		Example: "  structseal rows reencrypt --config structseal.config.json --rows-per-second 2000",
 	}, o, rotate.Reencrypt)

@@ -32,14 +32,14 @@ func newScan(ctx context.Context, t *sqlrows.Table) *scan {
 }
 
 // add counts rows.
-func (s *scan) add(rows int) status {
+func (s *scan) add(rows int) standing {
 	e := &s.last
 	e.Rows += int64(rows)
 	if spent := time.Since(s.begin); spent > 0 {
 		e.Rate = float64(e.Rows) / spent.Seconds()
 	}
 	e.event = newEvent("progress")
-	out := status{source: e.Source, rows: e.Rows, estimate: e.Estimate, written: noAnswer, rate: e.Rate, left: noAnswer, event: *e}
+	out := standing{source: e.Source, rows: e.Rows, estimate: e.Estimate, written: noAnswer, rate: e.Rate, left: noAnswer, event: *e}
 	if e.Rate > 0 && e.Estimate >= e.Rows {
 		out.left = time.Duration(float64(e.Estimate-e.Rows) / e.Rate * float64(time.Second))
 	}

@@ -40,11 +40,17 @@ func (w *work) loadManifest() (*manifest.Manifest, error) {
 	return manifest.Load(w.Manifest)
 }
 
+// tablesOf returns what the tables of a manifest hold, and the labels of the records that
+// are apart: the manifest knows no table, or no column, of them.
+func (w *work) tablesOf(m *manifest.Manifest) ([]chosen, []string, error) {
+	return choice{rows: w.Rows}.choose(m)
+}
+
 // rowTables are the tables of records, and the database that they are in.
 type rowTables struct {
 	db     *database
 	tables []*sqlrows.Table
-	notes  []string // what was left out without being asked for
+	apart  []string // labels of records that the manifest knows no table of
 }
 
 // choose opens the tables of the records that were chosen.
@@ -54,7 +60,7 @@ func (w *work) choose(ctx context.Context, c choice) (*rowTables, error) {
 		return nil, err
 	}
 	c.rows = w.Rows
-	records, notes, err := c.choose(m)
+	records, apart, err := c.choose(m)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", w.Manifest, err)
 	}
@@ -62,7 +68,7 @@ func (w *work) choose(ctx context.Context, c choice) (*rowTables, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &rowTables{db: db, notes: notes}
+	out := &rowTables{db: db, apart: apart}
 	var errs []error
 	for _, r := range records {
 		t, err := sqlrows.New(ctx, db.DB, db.dialect, r.Record, &r.options)

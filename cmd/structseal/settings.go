@@ -106,7 +106,7 @@ func (g *given) load(set *pflag.FlagSet) (*settings, error) {
 		if text := os.Getenv(o.variable); text != "" {
 			*value = text
 		}
-		if set.Changed(o.flag) {
+		if set != nil && set.Changed(o.flag) {
 			*value = *o.value(&g.flags)
 			if err := refusePassword(*value, "--"+o.flag, o.variable); err != nil {
 				return nil, err

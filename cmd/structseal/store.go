@@ -23,6 +23,7 @@ func (w *work) openStore(ctx context.Context, what, text string, create bool) (k
 		return nil, err
 	}
 	w.onClose(db.Close)
+	w.databases = append(w.databases, db)
 	store, err := sqlstore.New(db.DB, db.dialect, &sqlstore.Options{TablePrefix: w.TablePrefix})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("%s: %w", what, err)}

@@ -19,7 +19,7 @@ const (
 	speak    = 5 * time.Second        // a line where there is no terminal
 	report   = time.Second            // an event
 	maxRows  = 20                     // bad ones that are told
-	noAnswer = -1                     // of a status: unknown
+	noAnswer = -1                     // of a standing: unknown
 )
 
 // A teller tells how a verb goes on: by a bar on a terminal, by lines where there is
@@ -53,8 +53,8 @@ func newTeller(out, err io.Writer, asJSON bool) *teller {
 	return t
 }
 
-// A status is how far a verb is with a table.
-type status struct {
+// A standing is how far a verb is with a table.
+type standing struct {
 	source   string
 	rows     int64 // done
 	estimate int64 // of how many, about
@@ -66,8 +66,8 @@ type status struct {
 	event    any // the same for programs
 }
 
-// status tells a status, unless the last one was told a moment ago.
-func (t *teller) status(s status) {
+// stand tells a standing, unless the last one was told a moment ago.
+func (t *teller) stand(s standing) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	every := speak

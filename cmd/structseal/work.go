@@ -15,6 +15,8 @@ type work struct {
 	cmd     *cobra.Command
 	asJSON  bool
 	closers []func() error
+
+	databases []*database // of stores
 }
 
 // onClose notes what to do when the verb has ended. The last one is done first.
