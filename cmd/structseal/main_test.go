@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestExitCodes: 1 is a finding or a failure, 2 a command line that makes no sense. The
+// Exit code 1 is a finding or a failure, 2 a command line that makes no sense. The
 // latter says nothing on standard output, where programs read.
-func TestExitCodes(t *testing.T) {
+func TestCommandLines(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for args, want := range map[string]int{
 		"version":                     0,
