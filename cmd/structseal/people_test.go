@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"database/sql"
 	"fmt"
 	"os"
@@ -138,6 +139,12 @@ func TestKeyScripts(t *testing.T) {
 				env.Setenv(name, value)
 			}
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "fips" {
+				return fips140.Enforced(), nil
+			}
+			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"setenv": setenvFromOutput},
 	})

@@ -47,17 +47,18 @@ type settings struct {
 // A setting is one that there are a flag and a variable for.
 type setting struct {
 	flag, variable, help string
+	isURL                bool // of a store or a database: it may hold a password
 	value                func(*settings) *string
 }
 
 var allSettings = []setting{
-	{"store", "STRUCTSEAL_STORE", "where the ring is: file:///DIR, postgres://, mysql:// or sqlite:///FILE", func(s *settings) *string { return &s.Store }},
-	{"ring", "STRUCTSEAL_RING", "name of the ring", func(s *settings) *string { return &s.Ring }},
-	{"pin", "STRUCTSEAL_PIN", "pin of the ring, ssp1.…", func(s *settings) *string { return &s.Pin }},
-	{"dsn", "STRUCTSEAL_DSN", "database with the rows: postgres://, mysql:// or sqlite:///FILE", func(s *settings) *string { return &s.DSN }},
-	{"manifest", "STRUCTSEAL_MANIFEST", "what the rows hold: the file of structseal inventory", func(s *settings) *string { return &s.Manifest }},
-	{"actor", "STRUCTSEAL_ACTOR", "who stands in the ring's history (default user and host)", func(s *settings) *string { return &s.Actor }},
-	{"tombstones", "STRUCTSEAL_TOMBSTONES", "where forgotten subjects are noted, outside of the store; as --store", func(s *settings) *string { return &s.Tombstones }},
+	{"store", "STRUCTSEAL_STORE", "where the ring is: file:///DIR, postgres://, mysql:// or sqlite:///FILE", true, func(s *settings) *string { return &s.Store }},
+	{"ring", "STRUCTSEAL_RING", "name of the ring", false, func(s *settings) *string { return &s.Ring }},
+	{"pin", "STRUCTSEAL_PIN", "pin of the ring, ssp1.…", false, func(s *settings) *string { return &s.Pin }},
+	{"dsn", "STRUCTSEAL_DSN", "database with the rows: postgres://, mysql:// or sqlite:///FILE", true, func(s *settings) *string { return &s.DSN }},
+	{"manifest", "STRUCTSEAL_MANIFEST", "what the rows hold: the file of structseal inventory", false, func(s *settings) *string { return &s.Manifest }},
+	{"actor", "STRUCTSEAL_ACTOR", "who stands in the ring's history (default user and host)", false, func(s *settings) *string { return &s.Actor }},
+	{"tombstones", "STRUCTSEAL_TOMBSTONES", "where forgotten subjects are noted, outside of the store; as --store", true, func(s *settings) *string { return &s.Tombstones }},
 }
 
 const (
@@ -100,14 +101,19 @@ func (g *given) load(set *pflag.FlagSet) (*settings, error) {
 	}
 	for _, o := range allSettings {
 		value := o.value(out)
-		if err := refusePassword(*value, fmt.Sprintf("%q in %s", o.flag, file), o.variable); err != nil {
-			return nil, err
+		if o.isURL {
+			if err := refusePassword(*value, fmt.Sprintf("%q in %s", o.flag, file), o.variable); err != nil {
+				return nil, err
+			}
 		}
 		if text := os.Getenv(o.variable); text != "" {
 			*value = text
 		}
 		if set != nil && set.Changed(o.flag) {
 			*value = *o.value(&g.flags)
+			if !o.isURL {
+				continue
+			}
 			if err := refusePassword(*value, "--"+o.flag, o.variable); err != nil {
 				return nil, err
 			}

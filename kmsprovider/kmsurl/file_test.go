@@ -80,3 +80,35 @@ func TestPassphraseFile(t *testing.T) {
 		}
 	}
 }
+
+// What CreateFile makes, Open opens; it overwrites nothing.
+func TestCreateFile(t *testing.T) {
+	dir := t.TempDir()
+	uris := []string{"file://" + dir + "/a%20b.kek"}
+	if !fips140.Enforced() { // Argon2id is not approved
+		uris = append(uris, "file://"+dir+"/p.kek?passphrase-source="+write(t, filepath.Join(dir, "words"), "of several\n"))
+	}
+	for _, uri := range uris {
+		if err := kmsurl.CreateFile(uri); err != nil {
+			t.Fatalf("%s: %v", uri, err)
+		}
+		open(t, uri)
+		if err := kmsurl.CreateFile(uri); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s again: %v", uri, err)
+		}
+	}
+	if _, err := localkms.OpenKeyFile(filepath.Join(dir, "a b.kek")); err != nil {
+		t.Error(err)
+	}
+	for _, uri := range []string{"hcvault:///transit/keys/customers", "file:relative", "file:///a.kek?unknown=1", ""} {
+		if err := kmsurl.CreateFile(uri); !errors.Is(err, kmsurl.ErrURI) {
+			t.Errorf("%s: %v", uri, err)
+		}
+	}
+	if err := kmsurl.CreateFile("file://" + dir + "/q.kek?passphrase-source=/nonexistent"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without passphrase: %v", err)
+	}
+	if _, err := os.Stat(dir + "/q.kek"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file was made: %v", err)
+	}
+}
