@@ -66,6 +66,7 @@ func (j *jobOptions) check(cmd *cobra.Command) error {
 
 // jobs does a job on all tables.
 func (w *rowsWork) jobs(ctx context.Context, kind rotate.Kind, j jobOptions) error {
+	w.writes = true
 	asked := draining(ctx)
 	onInterrupt(ctx, func() { w.tell.note("stopping when this batch is written; interrupt again to give it up") })
 	j.choice.perPart = j.partRows
