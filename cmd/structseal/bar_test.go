@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/structseal/structseal/rotate"
 )
 
 var half = standing{source: "customers", rows: 45_000, estimate: 90_000, written: 44_000, bad: 3, rate: 1234, left: 36 * time.Second}
@@ -55,6 +57,18 @@ func TestStatusOfUnknown(t *testing.T) {
 		if got := c.s.bar(100); got != c.bar {
 			t.Errorf("%q, want %q", got, c.bar)
 		}
+	}
+}
+
+// A job that goes on doesn't look as if it began anew.
+func TestStandingOfAllWorkers(t *testing.T) {
+	p := rotate.Progress{Source: "customers", Rows: 100, All: 900, Estimate: 1000, Written: 90, Left: time.Second}
+	if got, want := standingOf("customer", p).line(), "customers: 900 rows of about 1000 (90%), 90 written, about 1s left"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p.All = -1
+	if got := standingOf("customer", p).rows; got != 100 {
+		t.Errorf("%d rows", got)
 	}
 }
 

@@ -39,7 +39,7 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, apart []string, err 
 			return nil, nil, fmt.Errorf("the manifest has no record %q", label)
 		}
 	}
-	var found []manifest.Record
+	var found, left []manifest.Record
 	for _, r := range m.Records {
 		if len(c.records) > 0 && !slices.Contains(c.records, r.Label) {
 			continue
@@ -47,13 +47,15 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, apart []string, err 
 		if other := c.rows[r.Label].Table; other != "" {
 			r.Table = other
 		}
-		switch {
-		case r.Table != "" || c.table != "":
+		if r.Table != "" || c.table != "" {
 			found = append(found, r)
-		case len(c.records) > 0:
-			return nil, nil, fmt.Errorf("record %s (%s) has no table in the manifest: name it with --table", r.Label, r.Type)
-		default:
-			apart = append(apart, r.Label)
+		} else {
+			left = append(left, r)
+		}
+	}
+	for _, label := range c.records {
+		if !slices.ContainsFunc(found, func(r manifest.Record) bool { return r.Label == label }) {
+			return nil, nil, fmt.Errorf("record %s has no table in the manifest: name it with --table", label)
 		}
 	}
 	if c.table != "" {
@@ -73,7 +75,7 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, apart []string, err 
 		one := chosen{Record: r, options: c.options(r.Label)}
 		errs = append(errs, one.fields(c, &unused), one.bindings())
 		if len(one.Fields) == 0 {
-			apart = append(apart, r.Label)
+			left = append(left, r)
 			continue
 		}
 		out = append(out, one)
@@ -87,6 +89,11 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, apart []string, err 
 	}
 	if len(out) == 0 {
 		return nil, nil, errors.New("the manifest has no record with a table: name one with --record and --table")
+	}
+	for _, r := range left {
+		if !covered(r, out) {
+			apart = append(apart, r.Label)
+		}
 	}
 	slices.Sort(apart)
 	return out, slices.Compact(apart), nil
@@ -168,6 +175,18 @@ func bindsUsed(records []chosen, given ...map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// covered reports whether a record is part of another one, which has a table: as what a
+// query returns is.
+func covered(r manifest.Record, by []chosen) bool {
+	for _, f := range r.Fields {
+		same := func(g manifest.Field) bool { return slices.Equal(f.Path, g.Path) && f.Form == g.Form }
+		if !slices.ContainsFunc(by, func(o chosen) bool { return o.Label == r.Label && slices.ContainsFunc(o.Fields, same) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // fieldNames are what --without may call a field: its path of labels, which a record

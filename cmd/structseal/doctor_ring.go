@@ -88,7 +88,7 @@ func (x *examination) lookAtKEKs(ctx context.Context, store keyring.SubjectStore
 		}
 	}
 	x.found(isFine, "ring", "", fmt.Sprintf("it opens under the pin, revision %d", ring.Revision()), "")
-	x.lookAtKeys(ring)
+	x.lookAtKeys(ring.Keys(), keksOf(ring))
 	x.compareClock(historyClock(ring))
 	for _, db := range x.databases {
 		x.compareClock(databaseClock(ctx, "the store's", db))
@@ -143,8 +143,7 @@ func kekAdvice(err error) string {
 }
 
 // lookAtKeys looks at the budgets of keys, and at those that wait.
-func (x *examination) lookAtKeys(ring *keyring.Keyring) {
-	keys := ring.Keys()
+func (x *examination) lookAtKeys(keys []keyring.KeyInfo, keks []string) {
 	fine := true
 	warn := func(about, what, do string) {
 		fine = false
@@ -168,7 +167,7 @@ func (x *examination) lookAtKeys(ring *keyring.Keyring) {
 		case k.State == keyring.Pending && time.Since(k.Changed) > 2*time.Duration(wait):
 			warn(hexID(k.ID), "it was published "+timeText(k.Changed)+" and is not the primary yet", "No program runs Maintain: keys rotate --wait.")
 		}
-		if missing := lessThan(keksOf(ring), k.KEKs); live && len(missing) > 0 {
+		if missing := lessThan(keks, k.KEKs); live && len(missing) > 0 {
 			warn(hexID(k.ID), fmt.Sprintf("it is not wrapped by %q", missing), "keys rewrap wraps it.")
 		}
 	}

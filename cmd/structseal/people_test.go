@@ -127,6 +127,9 @@ func readPerson(ctx context.Context, ring *keyring.Keyring, db *database, id str
 // TestKeyScripts runs the verbs about rings on file stores and SQLite. A script has
 // `setenv NAME REGEXP`, which takes a value from what was printed last.
 func TestKeyScripts(t *testing.T) {
+	if raced {
+		t.Skip("hundreds of processes: they run without the race detector")
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/keys",
 		RequireUniqueNames: true,

@@ -58,8 +58,9 @@ func (o *rowsFlags) addChoice(f *pflag.FlagSet) {
 type rowsWork struct {
 	*work
 	*rowTables
-	tell *teller
-	ring *keyring.Keyring
+	tell   *teller
+	ring   *keyring.Keyring
+	writes bool // so that it goes on where it was stopped
 }
 
 // verb makes a cobra function of a verb. It tells by events instead of one object.

@@ -22,9 +22,12 @@ func (w *rowsWork) end(ctx context.Context, err error) error {
 		return errors.Join(err, w.tell.close())
 	}
 	e := endEvent{event: newEvent("end"), OK: err == nil}
-	if errors.Is(err, errDrained) || errors.Is(err, context.Canceled) {
-		e.Resume = resume(w.cmd)
-		err = interrupted{errDrained}
+	if errors.Is(err, errDrained) || err != nil && ctx.Err() != nil {
+		err = interrupted{errDrained, "stopped; nothing was written"}
+		if w.writes {
+			e.Resume = resume(w.cmd)
+			err = interrupted{errDrained, "stopped, and what was written is kept"}
+		}
 	}
 	if err != nil {
 		err = failure{err}
@@ -48,10 +51,13 @@ func (w *rowsWork) end(ctx context.Context, err error) error {
 	return err
 }
 
-// An interrupted verb has stopped behind a batch.
-type interrupted struct{ error }
+// An interrupted verb was stopped by a signal.
+type interrupted struct {
+	error
+	text string
+}
 
-func (interrupted) Error() string { return "stopped, and what was written is kept" }
+func (i interrupted) Error() string { return i.text }
 
 func (i interrupted) Unwrap() error { return i.error }
 

@@ -66,6 +66,7 @@ func (j *jobOptions) check(cmd *cobra.Command) error {
 
 // jobs does a job on all tables.
 func (w *rowsWork) jobs(ctx context.Context, kind rotate.Kind, j jobOptions) error {
+	w.writes = true
 	asked := draining(ctx)
 	onInterrupt(ctx, func() { w.tell.note("stopping when this batch is written; interrupt again to give it up") })
 	j.choice.perPart = j.partRows
@@ -114,14 +115,7 @@ func (w *rowsWork) job(ctx context.Context, kind rotate.Kind, j jobOptions, t *s
 			tellEnd("done")
 			return 0, nil
 		}
-		rows := p.Rows
-		if p.All >= 0 {
-			rows = p.All
-		}
-		w.tell.stand(standing{
-			source: p.Source, rows: rows, estimate: p.Estimate, written: p.Written, bad: p.BadRows,
-			rate: p.Rate, left: p.Left, paused: p.Paused, event: jobEvent{newEvent("progress"), record, p},
-		})
+		w.tell.stand(standingOf(record, p))
 		select {
 		case <-asked:
 			tellEnd("stopped")
@@ -130,6 +124,18 @@ func (w *rowsWork) job(ctx context.Context, kind rotate.Kind, j jobOptions, t *s
 		}
 	}
 	return 0, errors.New("the job has ended without saying why")
+}
+
+// standingOf is how far a job is: all of its workers, where that is known.
+func standingOf(record string, p rotate.Progress) standing {
+	s := standing{
+		source: p.Source, rows: p.Rows, estimate: p.Estimate, written: p.Written, bad: p.BadRows,
+		rate: p.Rate, left: p.Left, paused: p.Paused, event: jobEvent{newEvent("progress"), record, p},
+	}
+	if p.All >= 0 {
+		s.rows = p.All
+	}
+	return s
 }
 
 // jobText says for people what a job did with a table.

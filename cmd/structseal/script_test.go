@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 // TestScripts runs the tool in modules that the scripts bring, which take package
 // structseal from this tree, and everything else from the module cache.
 func TestScripts(t *testing.T) {
+	if raced {
+		t.Skip("hundreds of processes: they run without the race detector")
+	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func TestBrokenProviders(t *testing.T) {
 	if kmstest.RaceDetector || fips140.Enforced() {
 		t.Skip("runs without the race detector and out of FIPS mode")
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestSuiteOnBrokenProviders$", "-test.v", "-test.short", "-test.parallel=16", "-test.timeout=2m")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSuiteOnBrokenProviders$", "-test.v", "-test.short", "-test.parallel=16", "-test.timeout=10m")
 	cmd.Env = append(os.Environ(), brokenEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 {
