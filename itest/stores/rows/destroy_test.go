@@ -20,13 +20,14 @@ func TestKeyIsDestroyedAfterwards(t *testing.T) {
 			s := open(t)
 			ctx := t.Context()
 			ring, err := keyring.Open(ctx, "app", s.store, s.kms, s.pin, &keyring.OpenOptions{
-				TTL: 20 * time.Millisecond, MaxStale: 40 * time.Millisecond, LongestTransaction: 20 * time.Millisecond, DestroyWait: 100 * time.Millisecond,
+				TTL: 100 * time.Millisecond, MaxStale: 2 * time.Second, LongestTransaction: 20 * time.Millisecond, DestroyWait: 100 * time.Millisecond,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer ring.Close()
-			s.fill(t, ring, 1, n)
+			app := s.ring(t)
+			s.fill(t, app, 1, n)
 			old, err := ring.Primary(ctx, keyring.Data)
 			if err != nil {
 				t.Fatal(err)
@@ -77,7 +78,7 @@ func TestKeyIsDestroyedAfterwards(t *testing.T) {
 				if err := step(census); err != nil {
 					t.Fatal(err)
 				}
-				s.check(t, ring, n, func(int64) int { return 0 })
+				s.check(t, app, n, func(int64) int { return 0 })
 			}
 			if _, err := structseal.Decrypt(ctx, ring, kept); !errors.Is(err, keyring.ErrKeyDestroyed) {
 				t.Errorf("the copy of a row: %v", err)
