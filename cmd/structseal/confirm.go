@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,7 @@ func (w *work) confirm(ring *keyring.Keyring, p plan, token string) error {
 		return errPlanned
 	}
 	out := w.cmd.OutOrStdout()
-	for _, line := range append(p.what, p.notes...) {
+	for _, line := range slices.Concat(p.what, p.notes) {
 		fmt.Fprintln(out, line)
 	}
 	if token != "" {

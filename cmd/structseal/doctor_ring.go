@@ -167,7 +167,7 @@ func (x *examination) lookAtKeys(keys []keyring.KeyInfo, keks []string) {
 		case k.State == keyring.Pending && time.Since(k.Changed) > 2*time.Duration(wait):
 			warn(hexID(k.ID), "it was published "+timeText(k.Changed)+" and is not the primary yet", "No program runs Maintain: keys rotate --wait.")
 		}
-		if missing := lessThan(keks, k.KEKs); live && len(missing) > 0 {
+		if missing := notIn(keks, k.KEKs); live && len(missing) > 0 {
 			warn(hexID(k.ID), fmt.Sprintf("it is not wrapped by %q", missing), "keys rewrap wraps it.")
 		}
 	}
@@ -176,8 +176,8 @@ func (x *examination) lookAtKeys(keys []keyring.KeyInfo, keks []string) {
 	}
 }
 
-// lessThan returns what of all isn't in some.
-func lessThan(all, some []string) (missing []string) {
+// notIn returns what of all isn't among some.
+func notIn(all, some []string) (missing []string) {
 	for _, s := range all {
 		if !slices.Contains(some, s) {
 			missing = append(missing, s)

@@ -95,8 +95,11 @@ func (w *work) planForget(ctx context.Context, ring *keyring.Keyring, subject ke
 		p.notes = append(p.notes, "It is forgotten already: doing it again completes it, and gives the certificate again.")
 	case errors.Is(err, keyring.ErrUnknownKey):
 		p.notes = append(p.notes, "It has no keys: is it spelt like this, and of this kind? Forgetting it makes sure that it gets none.")
-	case err != nil:
+	case err == nil:
+	case errors.Is(err, keyring.ErrSubject), later(err), ctx.Err() != nil:
 		return plan{}, err
+	default: // its keys may go all the same
+		p.notes = append(p.notes, fmt.Sprintf("Its keys can't be opened: %v", err))
 	}
 	if w.Tombstones == "" {
 		p.notes = append(p.notes, "Without --tombstones a restored backup of the store opens it again.")

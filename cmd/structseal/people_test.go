@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/fips140"
 	"database/sql"
 	"fmt"
 	"os"
 	"strconv"
-	"testing"
-
-	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/keyring"
@@ -122,33 +118,4 @@ func readPerson(ctx context.Context, ring *keyring.Keyring, db *database, id str
 	}
 	fmt.Println(p.Email)
 	return nil
-}
-
-// TestKeyScripts runs the verbs about rings on file stores and SQLite. A script has
-// `setenv NAME REGEXP`, which takes a value from what was printed last.
-func TestKeyScripts(t *testing.T) {
-	if raced {
-		t.Skip("hundreds of processes: they run without the race detector")
-	}
-	testscript.Run(t, testscript.Params{
-		Dir:                "testdata/keys",
-		RequireUniqueNames: true,
-		Setup: func(env *testscript.Env) error {
-			for name, value := range map[string]string{
-				"STRUCTSEAL_STORE": "file://" + env.WorkDir + "/ring", "STRUCTSEAL_RING": "app",
-				"STRUCTSEAL_KMS": "file://" + env.WorkDir + "/a.kek", "STRUCTSEAL_ACTOR": "ops",
-				"STRUCTSEAL_CONFIG": "",
-			} {
-				env.Setenv(name, value)
-			}
-			return nil
-		},
-		Condition: func(name string) (bool, error) {
-			if name == "fips" {
-				return fips140.Enforced(), nil
-			}
-			return false, fmt.Errorf("unknown condition %s", name)
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"setenv": setenvFromOutput},
-	})
 }
