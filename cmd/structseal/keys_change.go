@@ -44,14 +44,14 @@ func (w *work) keyOf(ctx context.Context, args []string) (*keyring.Keyring, keyr
 	return ring, k, err
 }
 
-// stay waits for as long as wait says, and watches the ring meanwhile: only a process
-// that runs sees time pass. What it has seen it tells the others, once a minute. The
-// first interrupt ends it.
-func (w *work) stay(ctx context.Context, ring *keyring.Keyring, wait *keyring.WaitError) error {
+// stay waits for as long as wait says, but no longer than limit, and watches the ring
+// meanwhile: only a process that runs sees time pass. What it has seen it tells the
+// others, once a minute. The first interrupt ends it.
+func (w *work) stay(ctx context.Context, ring *keyring.Keyring, wait *keyring.WaitError, limit time.Duration) error {
 	if !w.asJSON {
 		fmt.Fprintf(w.cmd.ErrOrStderr(), "structseal: key %s: waiting, %v to go at most\n", hexID(wait.Key), wait.Remaining.Round(time.Second))
 	}
-	for until := time.Now().Add(wait.Remaining); ; {
+	for until := time.Now().Add(min(wait.Remaining, limit)); ; {
 		left := time.Until(until)
 		if left <= 0 {
 			return nil

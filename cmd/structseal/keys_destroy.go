@@ -120,7 +120,7 @@ func (d *destruction) run(ctx context.Context, verb string, do destroyFunc, toke
 		if !d.wait || !errors.As(err, &early) {
 			return err
 		}
-		if err := d.w.stay(ctx, d.ring, early); err != nil {
+		if err := d.w.stay(ctx, d.ring, early, early.Remaining); err != nil {
 			return err
 		}
 		if census, _, err = d.prove(ctx); err != nil && !errors.Is(err, keyring.ErrTooEarly) {

@@ -80,8 +80,7 @@ haven't heard of it go on with the old one, or must reach the store to read.`,
 			case errors.As(err, &early) && !*wait:
 				return w.changed(ring, fmt.Sprintf("key %s is published; it may become the primary in %v", hexID(id), early.Remaining.Round(time.Second)), id)
 			case errors.As(err, &early):
-				early.Remaining = min(early.Remaining, time.Minute) // somebody may have waited for longer
-				err = w.stay(ctx, ring, early)
+				err = w.stay(ctx, ring, early, time.Minute) // somebody may have watched for longer
 			}
 			if err != nil {
 				return err

@@ -44,6 +44,7 @@ func peopleVerb(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	s.TTL, s.MaxStale = 0, 0 // the short waits of a script are no time to encrypt in
 	w := &work{settings: s}
 	defer w.close()
 	ring, err := w.openRing(ctx)
