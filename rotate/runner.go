@@ -52,8 +52,10 @@ func newRunner(ctx context.Context, ring *keyring.Keyring, kind Kind, source Sou
 	if r.old, err = newLayout(source.Record(), ring.Name()); err != nil {
 		return nil, fmt.Errorf("rotate: %s: %w", source.Name(), err)
 	}
-	if r.new, err = newLayout(source.Record(), o.To.Name()); err != nil {
-		return nil, fmt.Errorf("rotate: %s: %w", source.Name(), err)
+	if r.new = r.old; o.To != ring {
+		if r.new, err = newLayout(source.Record(), o.To.Name()); err != nil {
+			return nil, fmt.Errorf("rotate: %s: %w", source.Name(), err)
+		}
 	}
 	id := kind.String() + " " + ring.Name() + "/" + r.old.record.Label
 	if o.To != ring {

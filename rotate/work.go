@@ -99,7 +99,7 @@ func (w *worker) changeSome(ctx context.Context, rows []Row, tallies []tally) er
 
 // scratch is memory that is used from row to row.
 type scratch struct {
-	oldBinds, newBinds, context, frame, plain, check []byte
+	binds, context, frame, plain, check []byte
 }
 
 func (s *scratch) wipe() {
@@ -193,8 +193,7 @@ func (r *rowWorker) acquire() error {
 		}
 	}
 	r.acquired = true
-	r.s.oldBinds = w.old.binds(r.s.oldBinds[:0], r.row)
-	r.s.newBinds = w.new.binds(r.s.newBinds[:0], r.row)
+	r.s.binds = w.old.binds(r.s.binds[:0], r.row) // the same for each ring
 	return nil
 }
 
@@ -269,7 +268,7 @@ func (r *rowWorker) cell(i int) error {
 			return nil
 		}
 		if err == nil && !r.dry {
-			r.s.context = r.worker.old.context(r.s.context[:0], i, r.s.oldBinds)
+			r.s.context = r.worker.old.context(r.s.context[:0], i, r.s.binds)
 			r.s.plain, err = key.Open(r.s.plain[:0], ct, r.s.context)
 			plain = r.s.plain
 		}
@@ -282,7 +281,7 @@ func (r *rowWorker) cell(i int) error {
 		}
 	}
 	if !r.dry {
-		r.s.context = r.new.context(r.s.context[:0], i, r.s.newBinds)
+		r.s.context = r.new.context(r.s.context[:0], i, r.s.binds)
 		if cell.New, err = seal(r.s, primary, plain, r.s.context, r.texts(i, cell, ct)); err != nil {
 			return r.bad(i, primary.ID(), err)
 		}
@@ -313,7 +312,7 @@ func (r *rowWorker) isCurrent(p keyring.Purpose, id uint32, field int, ct []byte
 	if err != nil {
 		return false
 	}
-	r.s.context = r.new.context(r.s.context[:0], field, r.s.newBinds)
+	r.s.context = r.new.context(r.s.context[:0], field, r.s.binds)
 	r.s.check, err = key.Open(r.s.check[:0], ct, r.s.context)
 	return err == nil
 }

@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"fmt"
 	"strings"
+
+	"github.com/structseal/structseal/internal/placeholder"
 )
 
 // A Dialect is the SQL that a database speaks.
@@ -117,16 +119,7 @@ func (d Dialect) number(query string) string {
 	if d != PostgreSQL {
 		return query
 	}
-	var b strings.Builder
-	n := 0
-	for part := range strings.SplitSeq(query, "?") {
-		if n > 0 {
-			fmt.Fprintf(&b, "$%d", n)
-		}
-		b.WriteString(part)
-		n++
-	}
-	return b.String()
+	return placeholder.Number(query)
 }
 
 // subjects is the statement loadSubjects for n of them.

@@ -176,14 +176,14 @@ func (t *Table) boundary(ctx context.Context, tx *sql.Tx, after []any) (sql.Null
 		reverse += t.d.column(c.name) + " DESC"
 	}
 	inner, args := t.between(names, after, nil, t.perPart)
-	query := "SELECT " + names + ", (SELECT count(*) FROM (" + inner + ") AS n) FROM (" + inner + ") AS s ORDER BY " + reverse + " LIMIT 1"
+	query := "SELECT " + names + ", count(*) OVER () FROM (" + inner + ") AS s ORDER BY " + reverse + " LIMIT 1"
 	key := make([]any, len(t.keys))
 	into := make([]any, 0, len(t.keys)+1)
 	for i := range key {
 		into = append(into, &key[i])
 	}
 	var n int
-	err := tx.QueryRowContext(ctx, t.d.number(query), append(append([]any{}, args...), args...)...).Scan(append(into, &n)...)
+	err := tx.QueryRowContext(ctx, t.d.number(query), args...).Scan(append(into, &n)...)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && n < t.perPart {
 		return sql.NullString{}, nil
 	}

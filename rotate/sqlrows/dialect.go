@@ -3,24 +3,20 @@ package sqlrows
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"strings"
 
+	"github.com/structseal/structseal/internal/placeholder"
 	"github.com/structseal/structseal/keyring/sqlstore"
 )
 
 // A dialect is the SQL that a database speaks.
 type dialect struct{ sqlstore.Dialect }
 
-// quote quotes a name, each part of it.
+// quote quotes a table's name, each part of it.
 func (d dialect) quote(name string) string {
-	q := `"`
-	if d.Dialect == sqlstore.MySQL {
-		q = "`"
-	}
 	parts := strings.Split(name, ".")
 	for i, p := range parts {
-		parts[i] = q + strings.ReplaceAll(p, q, q+q) + q
+		parts[i] = d.column(p)
 	}
 	return strings.Join(parts, ".")
 }
@@ -40,16 +36,7 @@ func (d dialect) number(query string) string {
 	if d.Dialect != sqlstore.PostgreSQL {
 		return query
 	}
-	var b strings.Builder
-	n := 0
-	for part := range strings.SplitSeq(query, "?") {
-		if n > 0 {
-			fmt.Fprintf(&b, "$%d", n)
-		}
-		b.WriteString(part)
-		n++
-	}
-	return b.String()
+	return placeholder.Number(query)
 }
 
 // isBytes reports whether a type is of bytes, not of text.

@@ -39,15 +39,7 @@ func (t *Table) read(ctx context.Context, q querier, query string, args []any) (
 }
 
 func (t *Table) scan(rows *sql.Rows) (row, error) {
-	named := func(list []column) (n int) {
-		for _, c := range list {
-			if c.name != "" {
-				n++
-			}
-		}
-		return n
-	}
-	values := make([]any, len(t.keys)+named(t.binds)+len(t.cells))
+	values := make([]any, t.sql.width)
 	into := make([]any, len(values))
 	for i := range values {
 		into[i] = &values[i]

@@ -6,6 +6,7 @@ import "strings"
 // they begin behind.
 type statements struct {
 	columns string // of a row: key, binds, cells
+	width   int    // how many
 	order   string // ORDER BY the key
 	byKey   string // WHERE the key is
 	lock    string // SELECT of a row, locked
@@ -25,7 +26,7 @@ func (t *Table) statements() statements {
 		order = append(order, t.d.column(c.name))
 		byKey = append(byKey, t.d.column(c.name)+" = ?")
 	}
-	s.columns = strings.Join(columns, ", ")
+	s.columns, s.width = strings.Join(columns, ", "), len(columns)
 	s.order = " ORDER BY " + strings.Join(order, ", ")
 	s.byKey = " WHERE " + strings.Join(byKey, " AND ")
 	s.lock = t.d.number("SELECT " + s.columns + " FROM " + t.quoted + s.byKey + t.d.lock())
