@@ -133,6 +133,19 @@ func Fault(mode Mode, set func(t *testing.T) (undo func())) Option {
 	return func(c *config) { c.faults[mode] = set }
 }
 
+// Faults is Fault for several modes of a service that a function puts into each, and
+// that it makes sound again when it is given "".
+func Faults(set func(Mode), modes ...Mode) []Option {
+	var out []Option
+	for _, m := range modes {
+		out = append(out, Fault(m, func(*testing.T) func() {
+			set(m)
+			return func() { set("") }
+		}))
+	}
+	return out
+}
+
 // Lacks names modes that the service can't be put into, and why. Their subtests are
 // skipped. A Fault that is given for one of them counts more.
 func Lacks(reason string, modes ...Mode) Option {

@@ -14,24 +14,31 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ovh/kmip-go"
-	"github.com/ovh/kmip-go/kmipclient"
 	"github.com/ovh/kmip-go/kmipserver"
 	"github.com/ovh/kmip-go/payloads"
 
 	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/kmsprovider/kmipkms"
+	"github.com/structseal/structseal/kmsprovider/kmipkms/pykmip"
 	"github.com/structseal/structseal/kmsprovider/kmsurl"
 )
 
-// certificate writes one that is the server's, the client's and its own authority.
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// certificate writes one that is the fake server's, the client's and its own authority.
 func certificate(t *testing.T, dir string) (cert, key, both string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -57,85 +64,17 @@ func certificate(t *testing.T, dir string) (cert, key, both string) {
 	return write(t, dir+"/cert.pem", certText), write(t, dir+"/key.pem", keyText), write(t, dir+"/both.pem", certText+keyText)
 }
 
-// pykmip starts a PyKMIP server, and returns its address and an active key.
-func pykmip(t *testing.T, dir, cert, key string, config *tls.Config) (addr, id string) {
-	t.Helper()
-	program, err := exec.LookPath("pykmip-server")
-	if err == nil { // the package is of the system's Python, whatever else comes first on PATH
-		err = exec.Command("/usr/bin/python3", "-c", "import kmip").Run()
-	}
-	if err != nil && os.Getenv("CI") != "true" {
-		t.Skipf("pykmip-server is not installed: %v", err)
-	}
-	if err := errors.Join(err, os.Mkdir(dir+"/policy", 0o700)); err != nil {
-		t.Fatal(err)
-	}
-	for range 5 { // another process may take the port between
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr = free.Addr().String()
-		free.Close()
-		conf := write(t, dir+"/server.conf", "[server]\nhostname=127.0.0.1\nport="+addr[strings.LastIndex(addr, ":")+1:]+
-			"\ncertificate_path="+cert+"\nkey_path="+key+"\nca_path="+cert+"\nauth_suite=TLS1.2\npolicy_path="+dir+
-			"/policy\nenable_tls_client_auth=True\nlogging_level=WARNING\ndatabase_path="+dir+"/keys.db\n")
-		server := exec.Command("/usr/bin/python3", program, "-f", conf, "-l", dir+"/server.log")
-		server.Dir, server.SysProcAttr = dir, &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-		if err := server.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() { server.Wait(); close(ended) }()
-		t.Cleanup(func() { // it has a child process
-			syscall.Kill(-server.Process.Pid, syscall.SIGKILL)
-			<-ended
-		})
-		poll := time.NewTicker(20 * time.Millisecond)
-		defer poll.Stop()
-		for up := true; up; {
-			admin, err := kmipclient.Dial(addr, kmipclient.WithTlsConfig(config.Clone()))
-			if err == nil {
-				defer admin.Close()
-				made, err := admin.Create().AES(256, kmip.CryptographicUsageEncrypt|kmip.CryptographicUsageDecrypt).Exec()
-				if err == nil {
-					_, err = admin.Activate(made.UniqueIdentifier).Exec()
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				return addr, made.UniqueIdentifier
-			}
-			select {
-			case <-poll.C:
-			case <-ended:
-				up = false
-			}
-		}
-	}
-	log, _ := os.ReadFile(dir + "/server.log")
-	t.Fatalf("pykmip-server does not start:\n%s", log)
-	return "", ""
-}
-
 func TestKMIP(t *testing.T) {
-	dir := t.TempDir()
-	cert, key, both := certificate(t, dir)
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(pair.Leaf)
-	config := &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}
-	addr, id := pykmip(t, dir, cert, key, config)
-	driver, err := kmipkms.New(kmipkms.Options{Addr: addr, KeyID: id, TLS: config})
+	dir, server := t.TempDir(), pykmip.Start(t)
+	ca, cert, key := server.Files()
+	both := write(t, dir+"/both.pem", read(t, cert)+read(t, key))
+	driver, err := kmipkms.New(kmipkms.Options{Addr: server.Addr(), KeyID: server.MakeKey(t), TLS: server.TLS()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { driver.Close() })
-	opensRingOf(t, driver, driver.ID()+"?cert="+cert+"&key="+key+"&ca="+cert)
-	opensRingOf(t, driver, driver.ID()+"?cert="+both+"&ca=file:"+cert)
+	opensRingOf(t, driver, driver.ID()+"?cert="+cert+"&key="+key+"&ca="+ca)
+	opensRingOf(t, driver, driver.ID()+"?cert="+both+"&ca=file:"+ca)
 
 	bad := write(t, filepath.Join(dir, "bad.pem"), "x")
 	for query, want := range map[string]error{

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/kmsprovider/kmstest"
@@ -97,17 +96,9 @@ func (k *KMS) set(m kmstest.Mode, e *failure) {
 
 // Faults are the modes that the fake knows, for [kmstest.Run].
 func (k *KMS) Faults() []kmstest.Option {
-	modes := slices.AppendSeq([]kmstest.Mode{
+	return kmstest.Faults(k.Set, slices.AppendSeq([]kmstest.Mode{
 		kmstest.WrongKeyID, kmstest.OtherBytes, kmstest.ZeroBytes, kmstest.Length0, kmstest.Length16, kmstest.Length31, kmstest.Length33,
-	}, maps.Keys(documented))
-	var out []kmstest.Option
-	for _, m := range modes {
-		out = append(out, kmstest.Fault(m, func(*testing.T) func() {
-			k.Set(m)
-			return func() { k.Set("") }
-		}))
-	}
-	return out
+	}, maps.Keys(documented))...)
 }
 
 // Permit sets what is allowed: op is kms:Encrypt or kms:Decrypt. nil: everything.

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -137,17 +136,10 @@ func (v *Vault) Set(m kmstest.Mode) {
 
 // Faults are the modes that the fake knows, for [kmstest.Run].
 func (v *Vault) Faults() []kmstest.Option {
-	var out []kmstest.Option
-	for _, m := range []kmstest.Mode{
+	return kmstest.Faults(v.Set,
 		kmstest.NotFound, kmstest.Denied, kmstest.Disabled, kmstest.PendingDeletion, kmstest.Unavailable, kmstest.Throttled,
 		kmstest.WrongKeyID, kmstest.OtherBytes, kmstest.ZeroBytes, kmstest.Length0, kmstest.Length16, kmstest.Length31, kmstest.Length33,
-	} {
-		out = append(out, kmstest.Fault(m, func(*testing.T) func() {
-			v.Set(m)
-			return func() { v.Set("") }
-		}))
-	}
-	return out
+	)
 }
 
 // Calls counts the calls with a token since New or Set.

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"testing"
 
 	"cloud.google.com/go/kms/apiv1/kmspb"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -115,17 +114,9 @@ func (k *KMS) set(m kmstest.Mode, err error) {
 
 // Faults are the modes that the fake knows, for [kmstest.Run].
 func (k *KMS) Faults() []kmstest.Option {
-	modes := slices.AppendSeq([]kmstest.Mode{
+	return kmstest.Faults(k.Set, slices.AppendSeq([]kmstest.Mode{
 		kmstest.WrongChecksum, kmstest.OtherBytes, kmstest.ZeroBytes, kmstest.Length0, kmstest.Length16, kmstest.Length31, kmstest.Length33,
-	}, maps.Keys(documented))
-	var out []kmstest.Option
-	for _, m := range modes {
-		out = append(out, kmstest.Fault(m, func(*testing.T) func() {
-			k.Set(m)
-			return func() { k.Set("") }
-		}))
-	}
-	return out
+	}, maps.Keys(documented))...)
 }
 
 // Calls counts the calls since New, Set or Fail.

@@ -5,13 +5,14 @@ package softhsm
 import (
 	_ "embed"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
-	"testing"
 	"unsafe"
 
 	"github.com/miekg/pkcs11"
@@ -122,12 +123,5 @@ func (s *Shim) Set(m kmstest.Mode) { s.Misbehave(modes[m].flaw, modes[m].code) }
 
 // Faults are the modes that the shim knows, for [kmstest.Run].
 func (s *Shim) Faults() []kmstest.Option {
-	var out []kmstest.Option
-	for m := range modes {
-		out = append(out, kmstest.Fault(m, func(*testing.T) func() {
-			s.Set(m)
-			return func() { s.Set("") }
-		}))
-	}
-	return out
+	return kmstest.Faults(s.Set, slices.Collect(maps.Keys(modes))...)
 }
