@@ -61,16 +61,21 @@ type WaitError struct {
 	Op  string // "promote", "destroy", "erase", "revive"
 	Key uint32 // 0 for "revive"
 	// Remaining is how long to wait at most, as far as this process can tell: a
-	// process that has just started has seen little, others may know more.
+	// process that has just started has seen little, others may know more. 0: the
+	// wait has ended since the census began; begin another.
 	Remaining time.Duration
 }
 
 // Error says what is too early and for how long.
 func (e *WaitError) Error() string {
-	if e.Key == 0 {
-		return fmt.Sprintf("subject: %s is too early: wait %v", e.Op, e.Remaining.Round(time.Millisecond))
+	wait := max(e.Remaining, time.Millisecond).Round(time.Millisecond)
+	switch {
+	case e.Key == 0:
+		return fmt.Sprintf("subject: %s is too early: wait %v", e.Op, wait)
+	case e.Remaining <= 0:
+		return fmt.Sprintf("key %08x: %s is too early for this census: begin another one", e.Key, e.Op)
 	}
-	return fmt.Sprintf("key %08x: %s is too early: wait %v", e.Key, e.Op, e.Remaining.Round(time.Millisecond))
+	return fmt.Sprintf("key %08x: %s is too early: wait %v", e.Key, e.Op, wait)
 }
 
 // Unwrap returns ErrTooEarly.

@@ -42,13 +42,14 @@ type FieldCount struct {
 
 // A KeyReport says of a key whether it may be destroyed.
 type KeyReport struct {
-	ID      string        `json:"id"`
-	Purpose string        `json:"purpose"`
-	State   string        `json:"state"`
-	Values  uint64        `json:"values"` // that name it; for a subject-wrap key, subjects
-	May     bool          `json:"may_be_destroyed"`
-	Why     string        `json:"why,omitempty"` // not
-	Wait    time.Duration `json:"wait_ns"`       // until it may, if that is all that is missing
+	ID       string        `json:"id"`
+	Purpose  string        `json:"purpose"`
+	State    string        `json:"state"`
+	Values   uint64        `json:"values"` // that name it; for a subject-wrap key, subjects
+	May      bool          `json:"may_be_destroyed"`
+	Why      string        `json:"why,omitempty"` // not
+	TooEarly bool          `json:"too_early"`     // time is all that is missing: verify again after Wait
+	Wait     time.Duration `json:"wait_ns"`       // from now; 0 if it was over while this census was under way
 }
 
 // VerifyOptions are optional: nil and the zero value are the defaults.
@@ -188,7 +189,11 @@ func judge(ctx context.Context, ring *keyring.Keyring, k keyring.KeyInfo, census
 	case err == nil:
 		out.May = true
 	case errors.As(err, &wait):
-		out.Why, out.Wait = "verify again when the wait is over: until then a program could have written with it", wait.Remaining
+		out.TooEarly, out.Wait = true, wait.Remaining
+		out.Why = "verify again when the wait is over: until then a program could have written with it"
+		if out.Wait == 0 {
+			out.Why = "verify again, now: when this census began a program could still have written with it"
+		}
 	default:
 		out.Why = err.Error()
 	}
@@ -222,7 +227,7 @@ func (r *Report) String() string {
 		case k.May:
 			b.WriteString("may be destroyed\n")
 		case k.Wait > 0:
-			fmt.Fprintf(&b, "may not be destroyed for another %v: %s\n", k.Wait.Round(time.Second), k.Why)
+			fmt.Fprintf(&b, "may not be destroyed for another %v: %s\n", max(k.Wait, time.Second).Round(time.Second), k.Why)
 		default:
 			fmt.Fprintf(&b, "may not be destroyed: %s\n", k.Why)
 		}

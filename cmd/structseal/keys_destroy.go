@@ -172,7 +172,7 @@ func (d *destruction) prove(ctx context.Context) (*keyring.Census, []string, err
 	}
 	err = d.ring.MayDestroy(ctx, d.key.ID, census)
 	if early := (*keyring.WaitError)(nil); errors.As(err, &early) {
-		err = fmt.Errorf("key %s is named by nothing, but until %v have passed somebody could have written with it since: %w", hexID(d.key.ID), early.Remaining.Round(time.Second), err)
+		err = fmt.Errorf("key %s is named by nothing, but somebody could have written with it since: %w", hexID(d.key.ID), err)
 	}
 	return census, notes, err
 }

@@ -50,7 +50,7 @@ func TestKeyIsDestroyedAfterwards(t *testing.T) {
 						if k.ID != fmt.Sprintf("%08x", id) {
 							continue
 						}
-						if k.Wait == 0 {
+						if !k.TooEarly {
 							return census, k
 						}
 						select {

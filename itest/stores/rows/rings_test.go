@@ -95,7 +95,7 @@ func TestBadRows(t *testing.T) {
 		t.Errorf("Destroy: %v", err)
 	}
 	for _, k := range report.Keys {
-		if k.ID == fmt.Sprintf("%08x", old.ID()) && (k.May || k.Why == "" || k.Wait != 0) {
+		if k.ID == fmt.Sprintf("%08x", old.ID()) && (k.May || k.Why == "" || k.TooEarly) {
 			t.Errorf("%+v", k)
 		}
 	}
