@@ -36,7 +36,7 @@ const (
 //
 // Errors: ErrMismatch; the source's; keyring.ErrUnavailable; ctx's own.
 func Plan(ctx context.Context, ring *keyring.Keyring, kind Kind, source Source, opts *Options) (*Forecast, error) {
-	r, err := newRunner(ctx, ring, kind, source, opts)
+	r, err := newRunner(ring, kind, source, opts)
 	if err != nil {
 		return nil, err
 	}

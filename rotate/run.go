@@ -129,13 +129,38 @@ const (
 // in a row; keyring.ErrUnavailable, likewise; ctx's own.
 func Run(ctx context.Context, ring *keyring.Keyring, kind Kind, source Source, opts *Options) iter.Seq2[Progress, error] {
 	return func(yield func(Progress, error) bool) {
-		r, err := newRunner(ctx, ring, kind, source, opts)
+		r, err := newRunner(ring, kind, source, opts)
 		if err != nil {
 			yield(Progress{}, err)
 			return
 		}
 		r.yield = yield
 		if err := r.run(ctx); err != nil && !errors.Is(err, errStopped) {
+			yield(r.now(), err)
+		}
+	}
+}
+
+// RunPart is Run for one part, which an engine of another kind has handed out: a queue
+// of jobs, say. It makes no claim and releases nothing. Source says what the rows hold,
+// and how far replicas are behind. Lease has no meaning.
+//
+// The last thing that is yielded is a Progress with Done when the part is done, or an
+// error. ErrBadRows: the part is done, but for the rows that were left.
+//
+// Errors: those of Run.
+func RunPart(ctx context.Context, ring *keyring.Keyring, kind Kind, source Source, part Part, opts *Options) iter.Seq2[Progress, error] {
+	return func(yield func(Progress, error) bool) {
+		r, err := newRunner(ring, kind, source, opts)
+		if err != nil {
+			yield(Progress{}, err)
+			return
+		}
+		r.yield = yield
+		if err = r.work(ctx, part); err == nil {
+			err = r.end()
+		}
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(r.now(), err)
 		}
 	}

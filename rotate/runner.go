@@ -26,7 +26,7 @@ type runner struct {
 	badRows []error // the first few
 }
 
-func newRunner(ctx context.Context, ring *keyring.Keyring, kind Kind, source Source, opts *Options) (*runner, error) {
+func newRunner(ring *keyring.Keyring, kind Kind, source Source, opts *Options) (*runner, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
@@ -63,9 +63,6 @@ func newRunner(ctx context.Context, ring *keyring.Keyring, kind Kind, source Sou
 	}
 	r.job = Job{ID: id, Worker: o.Worker, Lease: o.Lease}
 	r.p = Progress{Source: source.Name(), Kind: kind.String(), Worker: o.Worker, All: -1, Estimate: -1, Left: -1}
-	if n, err := source.Estimate(ctx); err == nil {
-		r.p.Estimate = n
-	}
 	r.size = min(firstBatch, o.MaxBatch)
 	return r, nil
 }
@@ -94,6 +91,9 @@ func (r *runner) tell() error {
 
 // run works on one part after the other.
 func (r *runner) run(ctx context.Context) error {
+	if n, err := r.source.Estimate(ctx); err == nil {
+		r.p.Estimate = n
+	}
 	for {
 		var part Part
 		err := r.persist(ctx, func() (err error) {
@@ -102,11 +102,7 @@ func (r *runner) run(ctx context.Context) error {
 		})
 		switch {
 		case errors.Is(err, ErrDone):
-			if len(r.badRows) > 0 {
-				return fmt.Errorf("rotate: %s: %d %w: %w", r.source.Name(), r.p.BadRows, ErrBadRows, errors.Join(r.badRows...))
-			}
-			r.p.Done = true
-			return r.tell()
+			return r.end()
 		case errors.Is(err, ErrBusy):
 			r.countAll(ctx, 0)
 			if err := r.pause(ctx, busyWait, "others work on the rest"); err != nil {
@@ -128,6 +124,15 @@ func (r *runner) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// end tells that all is done, or what was left.
+func (r *runner) end() error {
+	if len(r.badRows) > 0 {
+		return fmt.Errorf("rotate: %s: %d %w: %w", r.source.Name(), r.p.BadRows, ErrBadRows, errors.Join(r.badRows...))
+	}
+	r.p.Done = true
+	return r.tell()
 }
 
 // work does the batches of a part.

@@ -83,6 +83,10 @@ type Row struct {
 	Key   string   // its primary key, for people
 	Binds []string // values as text, one for each bind of the record
 	Cells []Cell   // one for each field of the record
+
+	// Bad says of each value that can't be done why: the row is left as it is. A job
+	// sets it, as it sets the New of cells.
+	Bad []*RowError
 }
 
 // A Cell is a column of a row.

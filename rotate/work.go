@@ -87,6 +87,7 @@ func (w *worker) changeSome(ctx context.Context, rows []Row, tallies []tally) er
 		if err := w.changeRow(ctx, &rows[i], &s, t); err != nil {
 			return err
 		}
+		rows[i].Bad = t.bad
 		if len(t.bad) > 0 { // all of a row or nothing
 			t.changed = 0
 			for c := range rows[i].Cells {

@@ -22,42 +22,59 @@ type claimed struct {
 
 // Batch implements [rotate.Part].
 func (p *claimed) Batch(ctx context.Context, limit int, change func(context.Context, []rotate.Row) error) (rotate.Batch, error) {
-	t := p.t
-	var after []any
-	if p.reached.Valid {
+	b, err := p.t.batch(ctx, p.reached, p.upto, limit, change, p.advance)
+	if err != nil {
+		return rotate.Batch{}, err
+	}
+	p.reached = b.reached
+	return b.Batch, nil
+}
+
+// done is what a transaction has done, and how far it came.
+type done struct {
+	rotate.Batch
+	reached sql.NullString
+	bad     []*rotate.RowError
+}
+
+// batch does the next rows behind a position, up to a key, in one transaction, in which
+// remember writes what is to be known of it.
+func (t *Table) batch(ctx context.Context, after sql.NullString, upto []any, limit int, change func(context.Context, []rotate.Row) error, remember func(context.Context, *sql.Tx, done) error) (done, error) {
+	var begin []any
+	if after.Valid {
 		var err error
-		if after, err = decodeKey(p.reached.String, len(t.keys)); err != nil {
-			return rotate.Batch{}, err
+		if begin, err = decodeKey(after.String, len(t.keys)); err != nil {
+			return done{}, err
 		}
 	}
-	query, args := t.between(t.sql.columns, after, p.upto, limit)
+	query, args := t.between(t.sql.columns, begin, upto, limit)
 	rows, err := t.read(ctx, t.db, t.d.number(query), args)
 	if err != nil {
-		return rotate.Batch{}, fmt.Errorf("sqlrows: read %s: %w", t.name, err)
+		return done{}, fmt.Errorf("sqlrows: read %s: %w", t.name, err)
 	}
 	given := plain(rows)
 	if err := change(ctx, given); err != nil {
-		return rotate.Batch{}, err
+		return done{}, err
 	}
-	out := rotate.Batch{Rows: len(rows), Done: len(rows) < limit}
-	reached := p.reached
+	out := done{Batch: rotate.Batch{Rows: len(rows), Done: len(rows) < limit}, reached: after}
 	if len(rows) > 0 {
 		text, err := encodeKey(rows[len(rows)-1].key)
 		if err != nil {
-			return rotate.Batch{}, err
+			return done{}, err
 		}
-		reached = sql.NullString{String: text, Valid: true}
+		out.reached = sql.NullString{String: text, Valid: true}
 	}
 	err = t.transaction(ctx, func(tx *sql.Tx) error {
-		out.Written, out.Conflicts = 0, 0
+		out.Written, out.Conflicts, out.bad = 0, 0, nil
 		if err := t.strict(ctx, tx); err != nil {
 			return err
 		}
 		w := writer{t: t, tx: tx, change: change, prepared: make(map[string]*sql.Stmt)}
 		defer w.close()
 		for i := range rows {
-			rows[i].Row = given[i]
-			written, conflict, err := w.write(ctx, &rows[i])
+			r := rows[i]
+			r.Row = given[i]
+			written, conflict, err := w.write(ctx, &r)
 			if err != nil {
 				return err
 			}
@@ -67,13 +84,13 @@ func (p *claimed) Batch(ctx context.Context, limit int, change func(context.Cont
 			if conflict {
 				out.Conflicts++
 			}
+			out.bad = append(out.bad, r.Bad...)
 		}
-		return p.advance(ctx, tx, reached, out)
+		return remember(ctx, tx, out)
 	})
 	if err != nil {
-		return rotate.Batch{}, fmt.Errorf("sqlrows: write %s: %w", t.name, err)
+		return done{}, fmt.Errorf("sqlrows: write %s: %w", t.name, err)
 	}
-	p.reached = reached
 	return out, nil
 }
 
@@ -170,13 +187,13 @@ func (r *row) changes() bool {
 // advance writes how far the part is, if it still is this worker's, and as far as this
 // worker knows: a database that has crashed, or a replica that has taken its place, may
 // have lost what it had committed, rows and positions alike.
-func (p *claimed) advance(ctx context.Context, tx *sql.Tx, reached sql.NullString, b rotate.Batch) error {
-	done := 0
+func (p *claimed) advance(ctx context.Context, tx *sql.Tx, b done) error {
+	last := 0
 	if b.Done {
-		done = 1
+		last = 1
 	}
 	query := "UPDATE " + p.t.parts + " SET reached = ?, done = ?, seen = seen + ?, written = written + ?, lease = " + p.t.d.now() + " + ? WHERE job = ? AND run = ? AND part = ? AND owner = ? AND done = 0 AND " + p.t.d.same(column{name: "reached", text: true}, p.reached.String)
-	result, err := tx.ExecContext(ctx, p.t.d.number(query), reached, done, b.Rows, b.Written, p.job.Lease.Milliseconds(), p.id, p.job.Run, p.number, p.job.Worker, p.reached)
+	result, err := tx.ExecContext(ctx, p.t.d.number(query), b.reached, last, b.Rows, b.Written, p.job.Lease.Milliseconds(), p.id, p.job.Run, p.number, p.job.Worker, p.reached)
 	if err != nil {
 		return err
 	}

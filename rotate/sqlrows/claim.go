@@ -143,7 +143,7 @@ func (t *Table) nextPart(ctx context.Context, tx *sql.Tx, id string, job *rotate
 			return nil, err
 		}
 	}
-	upto, err := t.boundary(ctx, tx, after)
+	upto, err := t.boundary(ctx, tx, after, t.perPart)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (t *Table) nextPart(ctx context.Context, tx *sql.Tx, id string, job *rotate
 }
 
 // boundary is the key of the last row of the next part, NULL if there are fewer rows.
-func (t *Table) boundary(ctx context.Context, tx *sql.Tx, after []any) (sql.NullString, error) {
+func (t *Table) boundary(ctx context.Context, q querier, after []any, rows int) (sql.NullString, error) {
 	names, reverse := "", ""
 	for i, c := range t.keys {
 		if i > 0 {
@@ -175,7 +175,7 @@ func (t *Table) boundary(ctx context.Context, tx *sql.Tx, after []any) (sql.Null
 		names += t.d.column(c.name)
 		reverse += t.d.column(c.name) + " DESC"
 	}
-	inner, args := t.between(names, after, nil, t.perPart)
+	inner, args := t.between(names, after, nil, rows)
 	query := "SELECT " + names + ", count(*) OVER () FROM (" + inner + ") AS s ORDER BY " + reverse + " LIMIT 1"
 	key := make([]any, len(t.keys))
 	into := make([]any, 0, len(t.keys)+1)
@@ -183,8 +183,8 @@ func (t *Table) boundary(ctx context.Context, tx *sql.Tx, after []any) (sql.Null
 		into = append(into, &key[i])
 	}
 	var n int
-	err := tx.QueryRowContext(ctx, t.d.number(query), args...).Scan(append(into, &n)...)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && n < t.perPart {
+	err := q.QueryRowContext(ctx, t.d.number(query), args...).Scan(append(into, &n)...)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && n < rows {
 		return sql.NullString{}, nil
 	}
 	if err != nil {

@@ -18,6 +18,7 @@ type row struct {
 // querier is a pool or a transaction.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // read reads rows by a statement that selects t.sql.columns.
