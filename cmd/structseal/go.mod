@@ -10,6 +10,7 @@ require (
 	github.com/spf13/pflag v1.0.9
 	github.com/structseal/structseal v0.1.0
 	github.com/structseal/structseal/kmsprovider/kmsurl v0.1.0
+	github.com/structseal/structseal/rotate/riverrows v0.1.0
 	golang.org/x/tools v0.52.0
 	modernc.org/sqlite v1.62.0
 )
