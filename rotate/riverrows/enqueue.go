@@ -31,15 +31,15 @@ type EnqueueOptions struct {
 	// discarded. Default: River's, 25.
 	MaxAttempts int
 
-	// Inserted is told how many parts there are, after each transaction.
-	Inserted func(parts int64)
+	// Inserted is told how far it is, after each transaction with parts.
+	Inserted func(Run)
 }
 
 // A Run is one passage of a job through the table.
 type Run struct {
 	ID      int64
 	Joined  bool  // it was under way
-	Parts   int64 // in all
+	Parts   int64 // so far
 	Revived int64 // of them, whose River job was discarded, cancelled or deleted
 }
 
@@ -233,7 +233,7 @@ func (e *enqueuer) divide(ctx context.Context, size int) error {
 		err = nil
 	}
 	if err == nil && e.opts.Inserted != nil {
-		e.opts.Inserted(e.run.Parts)
+		e.opts.Inserted(e.run)
 	}
 	return err
 }

@@ -81,27 +81,62 @@ func New(db *sql.DB, opts *Options) (*Jobs, error) {
 
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,45}$`)
 
+// Migrated reports whether Migrate has nothing to do.
+//
+// Errors: the database's.
+func (j *Jobs) Migrated(ctx context.Context) (bool, error) {
+	var there bool
+	err := j.db.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL AND to_regclass($3) IS NOT NULL", j.river, j.runs, j.parts).Scan(&there)
+	if err != nil || !there {
+		return false, j.failed(err)
+	}
+	m, err := j.migrator()
+	if err != nil {
+		return false, err
+	}
+	result, err := m.Validate(ctx, nil)
+	if err != nil {
+		return false, fmt.Errorf("riverrows: tables of River: %w", err)
+	}
+	return result.OK, nil
+}
+
+func (j *Jobs) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("riverrows: %w", err)
+}
+
+func (j *Jobs) migrator() (*rivermigrate.Migrator[*sql.Tx], error) {
+	m, err := rivermigrate.New(riverdatabasesql.New(j.db), &rivermigrate.Config{Schema: j.opts.Schema, Logger: j.opts.Logger})
+	return m, j.failed(err)
+}
+
 // Migrate makes the schema, River's tables and those of this package, or brings River's
 // up to the version of this module, or does nothing. Its role needs CREATE on the
-// database or on the schema. Who only enqueues and works needs USAGE on the schema,
+// database, or on a schema that is there. Who only enqueues and works needs USAGE on the schema,
 // SELECT, INSERT, UPDATE and DELETE on all tables in it, and USAGE on all sequences.
 //
 // Errors: the database's.
 func (j *Jobs) Migrate(ctx context.Context) error {
+	// Where a role may make nothing, making what is there fails, too.
+	if done, err := j.Migrated(ctx); done || err != nil {
+		return err
+	}
 	if j.opts.Schema != "" {
-		// Whether it is there is asked first: where a role may make none, making none fails, too.
 		var there bool
 		err := j.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", j.opts.Schema).Scan(&there)
 		if err == nil && !there {
 			_, err = j.db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+j.opts.Schema)
 		}
 		if err != nil {
-			return fmt.Errorf("riverrows: %w", err)
+			return j.failed(err)
 		}
 	}
-	m, err := rivermigrate.New(riverdatabasesql.New(j.db), &rivermigrate.Config{Schema: j.opts.Schema, Logger: j.opts.Logger})
+	m, err := j.migrator()
 	if err != nil {
-		return fmt.Errorf("riverrows: %w", err)
+		return err
 	}
 	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return fmt.Errorf("riverrows: tables of River: %w", err)
@@ -135,7 +170,7 @@ func (j *Jobs) Migrate(ctx context.Context) error {
 		`CREATE INDEX IF NOT EXISTS structseal_river_parts_open ON ` + j.parts + ` (run, part) WHERE done IS NULL`,
 	} {
 		if _, err := j.db.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("riverrows: %w", err)
+			return j.failed(err)
 		}
 	}
 	return nil

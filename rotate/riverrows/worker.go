@@ -43,6 +43,9 @@ type WorkerOptions struct {
 
 	// OnStep is told of each transaction that is durable, from many goroutines.
 	OnStep func(Step)
+
+	// OnFailure is told of each job that is put off, or has failed, from many goroutines.
+	OnFailure func(Args, error)
 }
 
 // A Step is a transaction of a worker.
@@ -127,6 +130,9 @@ type state struct {
 // are left, and told in its output.
 func (w *Worker) Work(ctx context.Context, job *river.Job[Args]) error {
 	err := w.work(ctx, job)
+	if err != nil && w.opts.OnFailure != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		w.opts.OnFailure(job.Args, err)
+	}
 	var put *putOff
 	switch {
 	case err == nil:
