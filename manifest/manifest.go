@@ -39,6 +39,7 @@ type Record struct {
 	Require  []string `json:"require,omitempty"` // labels that the program binds itself
 	Binds    []Bind   `json:"binds,omitempty"`   // by label
 	Fields   []Field  `json:"fields"`            // in declaration order
+	Indexes  []Index  `json:"indexes,omitempty"` // by label
 }
 
 // A Bind is a field that stays readable and authenticates the sealed ones.
@@ -86,6 +87,14 @@ type Field struct {
 	Det      string `json:"det,omitempty"`    // domain of a deterministic field
 	Record   string `json:"record,omitempty"` // label of the record that is inside
 	Category string `json:"category,omitempty"`
+}
+
+// An Index is a column by which a sealed field is searched: what it holds is made of the
+// field's value, and tells whether two are equal.
+type Index struct {
+	Label  string `json:"label"`
+	Of     string `json:"of"` // path of the field, its labels with dots: "address.street"
+	Column string `json:"column"`
 }
 
 // A Form is how a value looks before it is sealed, and its column.
@@ -190,6 +199,17 @@ func (m *Manifest) Validate() error {
 		}
 		if subjects > 1 {
 			bad("record %s has %d subjects", r.Label, subjects)
+		}
+		labels = make(map[string]bool)
+		for _, x := range r.Indexes {
+			if x.Label == "" || labels[x.Label] {
+				bad("record %s: index %q has no label, or one that is taken", r.Label, x.Label)
+			}
+			labels[x.Label] = true
+			column(x.Column, x.Label)
+			if !slices.ContainsFunc(r.Fields, func(f Field) bool { return strings.Join(f.Path, ".") == x.Of }) {
+				bad("record %s: index %s is of the unknown field %q", r.Label, x.Label, x.Of)
+			}
 		}
 		paths := make(map[string]bool)
 		for j := range r.Fields {

@@ -31,6 +31,31 @@ func (p *pace) rate() float64 {
 	return float64(rows) / d.Seconds()
 }
 
+// attempts are how the last ones went.
+type attempts struct {
+	failed [20]bool
+	n      int // in all
+}
+
+func (a *attempts) add(err error) {
+	a.failed[a.n%len(a.failed)] = err != nil
+	a.n++
+}
+
+// rate is the share that has failed; 0 as long as there are few.
+func (a *attempts) rate() float64 {
+	if a.n < len(a.failed) {
+		return 0
+	}
+	n := 0
+	for _, f := range a.failed {
+		if f {
+			n++
+		}
+	}
+	return float64(n) / float64(len(a.failed))
+}
+
 // ahead is how long to wait so that rows since start are no more than a rate allows.
 func (p *pace) ahead(rows int64, rate int, start time.Time) time.Duration {
 	return time.Duration(float64(rows)/float64(rate)*float64(time.Second)) - time.Since(start)

@@ -21,6 +21,7 @@ type Forecast struct {
 	Null      int64 `json:"null"`      // values
 	Plaintext int64 `json:"plaintext"` // values that aren't encrypted and would be left so
 	Forgotten int64 `json:"forgotten"` // values of forgotten subjects
+	Indexes   int64 `json:"indexes"`   // to make anew, or to empty
 
 	Bad []*RowError `json:"-"` // the first 20
 }
@@ -32,7 +33,7 @@ const (
 
 // Plan reads all rows, headers only, and tells what Run would do. Nothing is written
 // and no value decrypted, so a value that its header promises and that doesn't open
-// is found by Run alone.
+// is found by Run alone. A Reindex is planned by decrypting them all.
 //
 // Errors: ErrMismatch; the source's; keyring.ErrUnavailable; ctx's own.
 func Plan(ctx context.Context, ring *keyring.Keyring, kind Kind, source Source, opts *Options) (*Forecast, error) {
@@ -54,9 +55,10 @@ func Plan(ctx context.Context, ring *keyring.Keyring, kind Kind, source Source, 
 			f.Null += int64(t.null)
 			f.Plaintext += int64(t.plain)
 			f.Forgotten += int64(t.forgotten)
+			f.Indexes += int64(t.indexes)
 			if len(t.bad) > 0 {
 				f.BadRows++
-			} else if t.changed > 0 {
+			} else if t.changed+t.indexes > 0 {
 				f.ToWrite++
 			}
 			f.Bad = append(f.Bad, t.bad[:min(len(t.bad), maxTold-len(f.Bad))]...)
@@ -87,6 +89,6 @@ func each(ctx context.Context, source Source, fn func([]Row) error) error {
 
 // String says it for people.
 func (f *Forecast) String() string {
-	return fmt.Sprintf("%s %s (record %s): %d of %d rows to write; values: %d to seal, %d current, %d NULL, %d plaintext left, %d of forgotten subjects; %d rows can't be done",
-		f.Kind, f.Source, f.Record, f.ToWrite, f.Rows, f.Sealed, f.Current, f.Null, f.Plaintext, f.Forgotten, f.BadRows)
+	return fmt.Sprintf("%s %s (record %s): %d of %d rows to write; values: %d to seal, %d current, %d NULL, %d plaintext left, %d of forgotten subjects; %d indexes to write; %d rows can't be done",
+		f.Kind, f.Source, f.Record, f.ToWrite, f.Rows, f.Sealed, f.Current, f.Null, f.Plaintext, f.Forgotten, f.Indexes, f.BadRows)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/structseal/structseal/keyring"
+	"github.com/structseal/structseal/manifest"
 )
 
 // Kind is what a job does.
@@ -18,15 +19,26 @@ const (
 	Reencrypt Kind = iota + 1
 	// Backfill seals plaintext, and leaves ciphertexts as they are.
 	Backfill
+	// Reindex makes the indexes of values anew, by Options.Index, and writes those that
+	// differ. It decrypts all of them.
+	Reindex
+	// Sweep empties the indexes of forgotten subjects: after that nobody can tell any
+	// longer that two of their values were equal.
+	Sweep
 )
 
-// String returns "re-encrypt" or "backfill".
+// String returns "re-encrypt", "backfill", "reindex" or "sweep".
 func (k Kind) String() string {
-	if k != Reencrypt && k != Backfill {
+	if k < Reencrypt || k > Sweep {
 		return fmt.Sprintf("Kind(%d)", uint8(k))
 	}
-	return [...]string{Reencrypt: "re-encrypt", Backfill: "backfill"}[k]
+	return [...]string{Reencrypt: "re-encrypt", Backfill: "backfill", Reindex: "reindex", Sweep: "sweep"}[k]
 }
+
+// An Indexer makes what the column of an index holds: nil for NULL. The row's Binds and
+// the plaintext, which is only valid during the call, are those of the index's field. It
+// is called from several goroutines at once.
+type Indexer func(ctx context.Context, index *manifest.Index, row *Row, plaintext []byte) ([]byte, error)
 
 // Options are optional: nil and the zero value are the defaults.
 type Options struct {
@@ -37,6 +49,9 @@ type Options struct {
 	// Deterministic re-encrypts fields tagged det=DOMAIN, too. While it runs equal
 	// values differ, so joins and UNIQUE columns miss some. Default: they are left.
 	Deterministic bool
+
+	// Index is what Reindex asks. The other jobs leave it alone.
+	Index Indexer
 
 	// RowsPerSecond bounds the speed of one worker. Default: no limit.
 	RowsPerSecond int
@@ -55,6 +70,11 @@ type Options struct {
 	// MaxLag pauses the job while a replica is further behind, if the source is a
 	// [Lagging] one. Default: replicas aren't looked at.
 	MaxLag time.Duration
+
+	// MaxErrorRate pauses the job for 10 s when more than this share of the last 20
+	// attempts at a batch has failed, even if each batch was done in the end: whoever
+	// else uses the database has the same trouble. Default: 0.25.
+	MaxErrorRate float64
 
 	// MaxBad is how many rows with a value that can't be opened, or sealed, a worker
 	// leaves as they are before it stops. Default: 1,000.
@@ -89,6 +109,7 @@ type Progress struct {
 	Null      int64 `json:"null"`      // NULL
 	Plaintext int64 `json:"plaintext"` // not encrypted, and left so
 	Forgotten int64 `json:"forgotten"` // of forgotten subjects, and left so
+	Indexes   int64 `json:"indexes"`   // made anew, or emptied
 
 	All      int64         `json:"all_rows"`      // by all workers, since the job began; -1 if unknown
 	Estimate int64         `json:"estimate"`      // rows of the table, about; -1 if unknown
@@ -106,12 +127,14 @@ const (
 	defaultMaxBatch  = 1000
 	firstBatch       = 100
 	leastBatch       = 5
+	defaultMaxErrors = 0.25
 	defaultMaxBad    = 1000
 	defaultLease     = time.Minute
 	// failures in a row after which a batch is given up, with waits in between.
 	maxFailures = 8
 	failureWait = 100 * time.Millisecond
 	lagWait     = time.Second
+	errorWait   = 10 * time.Second
 	busyWait    = time.Second
 	countWait   = time.Second
 )

@@ -65,6 +65,40 @@ func TestRowsPerSecond(t *testing.T) {
 	})
 }
 
+// A database that fails now and then has others who suffer: the job pauses, though each
+// batch is done at the second attempt.
+func TestErrorRate(t *testing.T) {
+	inTime(t, 3000, func(t *testing.T, ring *keyring.Keyring, m *memory) {
+		deadlock := errors.New("deadlock detected")
+		m.before = func(attempt int) error {
+			if attempt%2 == 1 {
+				return deadlock
+			}
+			return nil
+		}
+		paused := func(max float64) (pauses int, took time.Duration) {
+			m.values, m.reached, m.batch = slices.Repeat([]string{"text"}, 3000), 0, 0
+			begin := time.Now()
+			list, err := backfill(t, ring, m, &rotate.Options{MaxErrorRate: max, MaxBatch: 60})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range list {
+				if strings.Contains(p.Paused, "% of the last 20 batches failed") && strings.Contains(p.Paused, "deadlock") {
+					pauses++
+				}
+			}
+			return pauses, time.Since(begin)
+		}
+		if n, took := paused(0); n < 4 || took < time.Duration(n)*10*time.Second {
+			t.Errorf("%d pauses in %v", n, took)
+		}
+		if n, took := paused(0.6); n != 0 || took > time.Minute {
+			t.Errorf("half may fail: %d pauses, %v", n, took)
+		}
+	})
+}
+
 // Batches grow until they take as long as they may, and shrink when they take longer.
 func TestBatchesAdapt(t *testing.T) {
 	inTime(t, 20_000, func(t *testing.T, ring *keyring.Keyring, m *memory) {

@@ -23,6 +23,8 @@ type runner struct {
 	size    int // rows of the next batch
 	pace    pace
 	all     allWorkers
+	tries   attempts
+	failure error   // the last one
 	badRows []error // the first few
 }
 
@@ -38,16 +40,17 @@ func newRunner(ring *keyring.Keyring, kind Kind, source Source, opts *Options) (
 	o.To = cmp.Or(o.To, ring)
 	o.BatchTime = cmp.Or(max(0, o.BatchTime), defaultBatchTime)
 	o.MaxBatch = cmp.Or(max(0, o.MaxBatch), defaultMaxBatch)
+	o.MaxErrorRate = cmp.Or(max(0, o.MaxErrorRate), defaultMaxErrors)
 	o.MaxBad = cmp.Or(max(0, o.MaxBad), defaultMaxBad)
 	o.Lease = cmp.Or(max(0, o.Lease), defaultLease)
 	o.Worker = cmp.Or(o.Worker, rand.Text()[:10])
-	if kind == Backfill && o.To != ring {
-		return nil, fmt.Errorf("rotate: %w: a backfill into another ring", ErrMismatch)
+	if kind != Reencrypt && o.To != ring {
+		return nil, fmt.Errorf("rotate: %w: a %v into another ring", ErrMismatch, kind)
 	}
-	if kind != Reencrypt && kind != Backfill {
+	if kind < Reencrypt || kind > Sweep {
 		return nil, fmt.Errorf("rotate: %w: %v", ErrMismatch, kind)
 	}
-	r.worker = worker{kind: kind, source: source, from: ring, to: o.To, det: o.Deterministic || kind == Backfill}
+	r.worker = worker{kind: kind, source: source, from: ring, to: o.To, det: o.Deterministic || kind == Backfill, index: o.Index}
 	var err error
 	if r.old, err = newLayout(source.Record(), ring.Name()); err != nil {
 		return nil, fmt.Errorf("rotate: %s: %w", source.Name(), err)
@@ -56,6 +59,9 @@ func newRunner(ring *keyring.Keyring, kind Kind, source Source, opts *Options) (
 		if r.new, err = newLayout(source.Record(), o.To.Name()); err != nil {
 			return nil, fmt.Errorf("rotate: %s: %w", source.Name(), err)
 		}
+	}
+	if err := checkIndexes(kind, r.old, o.Index); err != nil {
+		return nil, fmt.Errorf("rotate: %s: %w", source.Name(), err)
 	}
 	id := kind.String() + " " + ring.Name() + "/" + r.old.record.Label
 	if o.To != ring {
@@ -154,7 +160,9 @@ func (r *runner) work(ctx context.Context, part Part) error {
 				}
 				return err
 			})
+			r.tries.add(err)
 			if err != nil && !errors.Is(err, ErrLost) {
+				r.failure = err
 				r.size = max(leastBatch, r.size/2) // it may have been too much: locks, memory
 			}
 			return err
@@ -189,6 +197,7 @@ func (r *runner) count(done Batch, found map[string]tally, took time.Duration) {
 		p.Null += int64(t.null)
 		p.Plaintext += int64(t.plain)
 		p.Forgotten += int64(t.forgotten)
+		p.Indexes += int64(t.indexes)
 		if len(t.bad) > 0 {
 			p.BadRows++
 		}
@@ -278,8 +287,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// wait keeps to the rate, and waits for replicas.
+// wait keeps to the rate, and waits for replicas, and for a database in trouble.
 func (r *runner) wait(ctx context.Context) error {
+	if rate := r.tries.rate(); rate > r.opts.MaxErrorRate {
+		why := fmt.Sprintf("%.0f %% of the last %d batches failed, the last one with: %v", 100*rate, len(r.tries.failed), r.failure)
+		r.tries = attempts{}
+		if err := r.pause(ctx, errorWait, why); err != nil {
+			return err
+		}
+	}
 	if r.opts.RowsPerSecond > 0 {
 		if d := r.pace.ahead(r.p.Rows, r.opts.RowsPerSecond, r.start); d > 0 {
 			if err := sleep(ctx, d); err != nil {

@@ -13,8 +13,8 @@ type Source interface {
 	// Name says which one, in progress and errors: the table's name.
 	Name() string
 
-	// Record says what the rows hold. Its Binds and Fields are those of the rows, in
-	// this order: a bind for each label that the program binds itself, too.
+	// Record says what the rows hold. Its Binds, Fields and Indexes are those of the
+	// rows, in this order: a bind for each label that the program binds itself, too.
 	Record() *manifest.Record
 
 	// Scan reads up to limit rows behind a position ("" for the first ones), in the
@@ -39,7 +39,7 @@ type Source interface {
 type Part interface {
 	// Batch does the next rows, at most limit of them, in one short transaction
 	// together with what the job remembers of it. It reads the rows and gives them to
-	// change, which sets the New of cells; then it writes each row that has one, if
+	// change, which sets the New of cells; then it writes each row that [Row.Changes], if
 	// all that was read of it is still there. If not, somebody else wrote the row:
 	// it reads it again, locked, gives it to change again, and writes that. With an
 	// error from change, or any other, nothing of the batch is written.
@@ -84,6 +84,8 @@ type Row struct {
 	Binds []string // values as text, one for each bind of the record
 	Cells []Cell   // one for each field of the record
 
+	Indexes []Cell // one for each index of the record
+
 	// Bad says of each value that can't be done why: the row is left as it is. A job
 	// sets it, as it sets the New of cells.
 	Bad []*RowError
@@ -93,5 +95,21 @@ type Row struct {
 type Cell struct {
 	Value []byte // nil: NULL
 	Text  bool   // the column holds text, not bytes
-	New   []byte // what to write instead; nil: nothing
+	New   []byte // what to write instead; nil: nothing, but for Empty
+	Empty bool   // write NULL instead
 }
+
+// Changes reports whether there is something to write.
+func (r *Row) Changes() bool {
+	for _, list := range [][]Cell{r.Cells, r.Indexes} {
+		for i := range list {
+			if list[i].Changes() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Changes reports whether there is something to write.
+func (c *Cell) Changes() bool { return c.New != nil || c.Empty }

@@ -22,12 +22,14 @@ type worker struct {
 	from, to *keyring.Keyring
 	old, new *layout
 	det      bool
+	index    Indexer
 	dry      bool // tell, and seal nothing
 }
 
 // tally is what a row was found to be.
 type tally struct {
 	current, changed, null, plain, forgotten int // values
+	indexes                                  int // made anew, or emptied
 	bad                                      []*RowError
 }
 
@@ -67,7 +69,9 @@ func (w *worker) change(ctx context.Context, rows []Row) ([]tally, error) {
 func (w *worker) warm(ctx context.Context, rows []Row) error {
 	var subjects []keyring.Subject
 	for i := range rows {
-		subjects = append(subjects, w.old.who(&rows[i]))
+		if w.kind != Sweep || indexed(&rows[i]) {
+			subjects = append(subjects, w.old.who(&rows[i]))
+		}
 	}
 	err := w.from.WarmSubjects(ctx, subjects, w.kind == Backfill && !w.dry)
 	if err == nil && w.to != w.from {
@@ -89,10 +93,8 @@ func (w *worker) changeSome(ctx context.Context, rows []Row, tallies []tally) er
 		}
 		rows[i].Bad = t.bad
 		if len(t.bad) > 0 { // all of a row or nothing
-			t.changed = 0
-			for c := range rows[i].Cells {
-				rows[i].Cells[c].New = nil
-			}
+			t.changed, t.indexes = 0, 0
+			rows[i].keep()
 		}
 	}
 	return nil
@@ -164,12 +166,19 @@ type rowWorker struct {
 // into the tally.
 func (w *worker) changeRow(ctx context.Context, row *Row, s *scratch, t *tally) error {
 	r := rowWorker{worker: w, ctx: ctx, row: row, s: s, t: t}
+	row.keep()
 	for i := range row.Binds {
 		if row.Binds[i] == "" && hasValue(row) {
 			return r.bad(0, 0, fmt.Errorf("%w: the column of bind field %s is empty", ErrMismatch, w.old.record.Binds[i].Label))
 		}
 	}
 	defer r.release()
+	switch w.kind {
+	case Sweep:
+		return r.sweep()
+	case Reindex:
+		return r.reindex()
+	}
 	for i := range row.Cells {
 		if err := r.cell(i); err != nil {
 			return err
@@ -221,7 +230,6 @@ func (r *rowWorker) bad(field int, id uint32, err error) error {
 
 func (r *rowWorker) cell(i int) error {
 	cell, field := &r.row.Cells[i], &r.worker.old.record.Fields[i]
-	cell.New = nil
 	if cell.Value == nil {
 		r.t.null++
 		return nil
@@ -316,6 +324,15 @@ func (r *rowWorker) isCurrent(p keyring.Purpose, id uint32, field int, ct []byte
 	r.s.context = r.new.context(r.s.context[:0], field, r.s.binds)
 	r.s.check, err = key.Open(r.s.check[:0], ct, r.s.context)
 	return err == nil
+}
+
+// keep takes back what was to be written.
+func (r *Row) keep() {
+	for _, list := range [][]Cell{r.Cells, r.Indexes} {
+		for i := range list {
+			list[i].New, list[i].Empty = nil, false
+		}
+	}
 }
 
 func hasValue(row *Row) bool {

@@ -14,9 +14,10 @@ import (
 // A choice says which records of a manifest a verb works on, and how. Flags make it, on
 // top of the file with settings.
 type choice struct {
-	records []string // labels; none: all that have a table
-	table   string   // of the record, instead of the manifest's
-	without []string // "customer.notes"
+	records []string          // labels; none: all that have a table
+	table   string            // of the record, instead of the manifest's
+	without []string          // "customer.notes"
+	index   map[string]string // columns, and the field that each is of: "customer.email"
 	bind    map[string]string
 	columns map[string]string // that have what the program binds
 	key     []string
@@ -80,6 +81,11 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, apart []string, err 
 		}
 		out = append(out, one)
 	}
+	for column, field := range c.index {
+		if !slices.ContainsFunc(found, func(r manifest.Record) bool { return strings.HasPrefix(field, r.Label+".") }) {
+			errs = append(errs, fmt.Errorf("no record that was chosen has the field %q, which column %s is to be an index of: fields are named RECORD.LABEL", field, column))
+		}
+	}
 	for _, name := range unused {
 		errs = append(errs, fmt.Errorf("no record that was chosen has a field %q to leave out: fields are named RECORD.LABEL", name))
 	}
@@ -102,7 +108,15 @@ func (c choice) choose(m *manifest.Manifest) (out []chosen, apart []string, err 
 // options are what the rows of a record need: of the settings, and of flags.
 func (c choice) options(label string) sqlrows.Options {
 	set := c.rows[label]
-	o := sqlrows.Options{Key: set.Key, Bind: maps.Clone(set.Bind), BindColumn: maps.Clone(set.BindColumn), PartRows: c.perPart}
+	o := sqlrows.Options{Key: set.Key, Bind: maps.Clone(set.Bind), BindColumn: maps.Clone(set.BindColumn), Index: maps.Clone(set.Index), PartRows: c.perPart}
+	for column, field := range c.index {
+		if path, ours := strings.CutPrefix(field, label+"."); ours {
+			if o.Index == nil {
+				o.Index = make(map[string]string)
+			}
+			o.Index[column] = path
+		}
+	}
 	if len(c.key) > 0 {
 		o.Key = c.key
 	}
@@ -255,13 +269,13 @@ func merge(records []manifest.Record) ([]manifest.Record, error) {
 	return out, nil
 }
 
-// byLabel reads arguments of the form LABEL=VALUE.
+// byLabel reads arguments of the form NAME=VALUE.
 func byLabel(flag string, args []string) (map[string]string, error) {
 	out := make(map[string]string)
 	for _, a := range args {
 		label, value, ok := strings.Cut(a, "=")
 		if _, twice := out[label]; !ok || label == "" || value == "" || twice {
-			return nil, usageError{fmt.Errorf("--%s %q: it is LABEL=VALUE, once for each label", flag, a)}
+			return nil, usageError{fmt.Errorf("--%s %q: it is NAME=VALUE, once for each name", flag, a)}
 		}
 		out[label] = value
 	}

@@ -18,6 +18,7 @@ func TestKeyScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/keys",
 		RequireUniqueNames: true,
+		UpdateScripts:      update,
 		Setup: func(env *testscript.Env) error {
 			for name, value := range map[string]string{
 				"STRUCTSEAL_STORE": "file://" + env.WorkDir + "/ring", "STRUCTSEAL_RING": "app",

@@ -31,6 +31,7 @@ type note struct {
 //	people plain ID         inserts a note in plaintext
 //	people read ID          prints the note and the mail of one
 //	people delete           deletes all notes
+//	people hashes           prints the indexes of all mails
 func peopleProgram() {
 	if err := peopleVerb(context.Background(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "people:", err)
@@ -56,7 +57,7 @@ func peopleVerb(ctx context.Context, args []string) error {
 		return err
 	}
 	defer db.Close()
-	for _, table := range []string{"people (id TEXT PRIMARY KEY, email TEXT NOT NULL)", "notes (id TEXT PRIMARY KEY, text TEXT NOT NULL)"} {
+	for _, table := range []string{"people (id TEXT PRIMARY KEY, email TEXT NOT NULL, email_hash TEXT)", "notes (id TEXT PRIMARY KEY, text TEXT NOT NULL)"} {
 		if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+table); err != nil {
 			return err
 		}
@@ -68,6 +69,8 @@ func peopleVerb(ctx context.Context, args []string) error {
 		_, err = db.ExecContext(ctx, "INSERT INTO notes VALUES (?, 'in the clear')", args[1])
 	case "delete":
 		_, err = db.ExecContext(ctx, "DELETE FROM notes")
+	case "hashes":
+		return printHashes(ctx, db)
 	case "read":
 		return readPerson(ctx, ring, db, args[1])
 	}
@@ -90,7 +93,7 @@ func insertPeople(ctx context.Context, ring *keyring.Keyring, db *database, from
 		if err != nil {
 			return err
 		}
-		if _, err := db.ExecContext(ctx, "INSERT INTO people VALUES (?, ?)", p.ID, p.Email); err != nil {
+		if _, err := db.ExecContext(ctx, "INSERT INTO people VALUES (?, ?, ?)", p.ID, p.Email, "hash of "+id); err != nil {
 			return err
 		}
 		if _, err := db.ExecContext(ctx, "INSERT INTO notes VALUES (?, ?)", n.ID, n.Text); err != nil {
@@ -98,6 +101,22 @@ func insertPeople(ctx context.Context, ring *keyring.Keyring, db *database, from
 		}
 	}
 	return nil
+}
+
+func printHashes(ctx context.Context, db *database) error {
+	rows, err := db.QueryContext(ctx, "SELECT id, coalesce(email_hash, 'NULL') FROM people ORDER BY id")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, hash string
+		if err := rows.Scan(&id, &hash); err != nil {
+			return err
+		}
+		fmt.Println(id, hash)
+	}
+	return rows.Err()
 }
 
 func readPerson(ctx context.Context, ring *keyring.Keyring, db *database, id string) error {

@@ -19,14 +19,16 @@ type rowsFlags struct {
 	*given
 	choice            choice
 	bind, bindColumns []string
+	index             []string
 }
 
 func rowsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rows",
 		Short: "Work through the rows of live tables",
-		Long: `Rows re-encrypts the values of live tables, encrypts what is still plaintext, and
-counts which keys are in use. The application goes on meanwhile.
+		Long: `Rows re-encrypts the values of live tables, encrypts what is still plaintext,
+empties the indexes of people who were forgotten, and counts which keys are in use.
+The application goes on meanwhile.
 
 What is sealed in which table comes from the manifest that structseal inventory
 writes: structseal.json, unless --manifest names another file. Without --record all
@@ -35,7 +37,7 @@ of its records that have a table are worked on, one table after the other.`,
 		RunE: func(*cobra.Command, []string) error { return usageError{errors.New("a verb is missing")} },
 	}
 	o := &rowsFlags{given: newGiven(cmd, "store", "ring", "pin", "dsn", "manifest", "tombstones")}
-	cmd.AddCommand(rowsPlanCommand(o), rowsReencryptCommand(o), rowsBackfillCommand(o), rowsVerifyCommand(o), rowsMigrateCommand(o))
+	cmd.AddCommand(rowsPlanCommand(o), rowsReencryptCommand(o), rowsBackfillCommand(o), rowsVerifyCommand(o), rowsSweepCommand(o), rowsMigrateCommand(o))
 	for _, verb := range cmd.Commands() {
 		if verb.Name() != "migrate" {
 			o.addChoice(verb.Flags())
@@ -50,6 +52,7 @@ func (o *rowsFlags) addChoice(f *pflag.FlagSet) {
 	f.StringVar(&o.choice.table, "table", "", "table of the record (default the manifest's)")
 	f.StringArrayVar(&o.bind, "bind", nil, "LABEL=VALUE that the program binds in all rows (require=LABEL)")
 	f.StringArrayVar(&o.bindColumns, "bind-column", nil, "LABEL=COLUMN that has what the program binds")
+	f.StringArrayVar(&o.index, "index", nil, "COLUMN=RECORD.FIELD: a column by which the field is searched")
 	f.StringArrayVar(&o.choice.without, "without", nil, "RECORD.FIELD to leave out; again for further ones")
 	f.StringSliceVar(&o.choice.key, "key", nil, "columns of a unique key to go by (default the primary key)")
 }
@@ -81,6 +84,9 @@ func (o *rowsFlags) open(ctx context.Context, w *rowsWork) (err error) {
 		return err
 	}
 	if c.columns, err = byLabel("bind-column", o.bindColumns); err != nil {
+		return err
+	}
+	if c.index, err = byLabel("index", o.index); err != nil {
 		return err
 	}
 	if w.Manifest == "" {

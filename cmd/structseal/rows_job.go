@@ -12,7 +12,7 @@ import (
 	"github.com/structseal/structseal/rotate/sqlrows"
 )
 
-// jobOptions are those of reencrypt and backfill.
+// jobOptions are those of the verbs that write rows.
 type jobOptions struct {
 	*rowsFlags
 	run      rotate.Options
@@ -34,6 +34,7 @@ func jobCommand(cmd *cobra.Command, o *rowsFlags, kind rotate.Kind) *cobra.Comma
 	f.IntVar(&j.run.RowsPerSecond, "rows-per-second", 0, "speed of this worker (default no limit)")
 	f.DurationVar(&j.run.MaxLag, "max-lag", 0, "wait while a replica is further behind (PostgreSQL; default not looked at)")
 	f.IntVar(&j.run.MaxBad, "max-bad", 1000, "rows that can't be done and are left, before it stops")
+	f.Float64Var(&j.run.MaxErrorRate, "max-error-rate", 0.25, "wait when more than this share of the last 20 batches had to be done again")
 	f.DurationVar(&j.run.BatchTime, "batch-time", 200*time.Millisecond, "how long a transaction should take")
 	f.IntVar(&j.partRows, "part-rows", 20_000, "rows that a worker claims at once")
 	f.StringVar(&j.run.Worker, "worker", "", "name of this worker, no other's (default a random one)")
@@ -58,6 +59,7 @@ func (j *jobOptions) check(cmd *cobra.Command) error {
 		"rows-per-second": j.run.RowsPerSecond > 0,
 		"max-lag":         j.run.MaxLag > 0,
 		"max-bad":         j.run.MaxBad > 0,
+		"max-error-rate":  j.run.MaxErrorRate > 0,
 		"batch-time":      j.run.BatchTime > 0,
 		"part-rows":       j.partRows > 0,
 		"worker":          j.run.Worker != "",
@@ -77,6 +79,11 @@ func (w *rowsWork) jobs(ctx context.Context, kind rotate.Kind, j jobOptions) err
 	j.choice.perPart = j.partRows
 	if err := j.open(ctx, w); err != nil {
 		return err
+	}
+	if kind == rotate.Sweep {
+		if err := w.onlyIndexed(); err != nil {
+			return err
+		}
 	}
 	if _, err := w.migrate(ctx, w.db); err != nil {
 		return fmt.Errorf("structseal_jobs and structseal_parts can't be used, or made; let a role that may run structseal rows migrate, and grant SELECT, INSERT, UPDATE and DELETE on them: %w", err)
@@ -145,6 +152,10 @@ func standingOf(record string, p rotate.Progress) standing {
 
 // jobText says for people what a job did with a table.
 func jobText(p rotate.Progress, state string) string {
+	if p.Kind == rotate.Sweep.String() {
+		return fmt.Sprintf("%s: %s %s: %d rows read, %d indexes emptied in %d rows; %v",
+			p.Source, p.Kind, state, p.Rows, p.Indexes, p.Written, p.Elapsed.Round(100*time.Millisecond))
+	}
 	text := fmt.Sprintf("%s: %s %s: %d rows read, %d written, %d left as they are; values: %d sealed, %d current, %d NULL, %d plaintext, %d of forgotten subjects; %v",
 		p.Source, p.Kind, state, p.Rows, p.Written, p.BadRows, p.Sealed, p.Current, p.Null, p.Plaintext, p.Forgotten, p.Elapsed.Round(100*time.Millisecond))
 	if p.Plaintext > 0 {

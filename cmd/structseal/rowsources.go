@@ -17,6 +17,7 @@ type rowSettings struct {
 	Bind       map[string]string `json:"bind"`
 	BindColumn map[string]string `json:"bind_column"`
 	Without    []string          `json:"without"`
+	Index      map[string]string `json:"index"` // columns, and the field that each is of
 }
 
 // openRows opens the database with the rows.

@@ -12,6 +12,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// update has the scripts write what they compare with: see CONTRIBUTING.md.
+var update = os.Getenv("STRUCTSEAL_UPDATE") == "1"
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"customers":  customers,
@@ -41,6 +44,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
+		UpdateScripts:      update,
 		Setup: func(env *testscript.Env) error {
 			for name, value := range map[string]string{
 				"GOCACHE": dirs[0], "GOMODCACHE": dirs[1], "GOROOT": dirs[2],

@@ -50,7 +50,7 @@ func (t *Table) batch(ctx context.Context, after sql.NullString, upto []any, lim
 	query, args := t.between(t.sql.columns, begin, upto, limit)
 	rows, err := t.read(ctx, t.db, t.d.number(query), args)
 	if err != nil {
-		return done{}, fmt.Errorf("sqlrows: read %s: %w", t.name, err)
+		return done{}, fmt.Errorf("sqlrows: read %s: %w", t.name, refused(err))
 	}
 	given := plain(rows)
 	if err := change(ctx, given); err != nil {
@@ -96,7 +96,7 @@ func (t *Table) batch(ctx context.Context, after sql.NullString, upto []any, lim
 		return remember(ctx, tx, out)
 	})
 	if err != nil {
-		return done{}, fmt.Errorf("sqlrows: write %s: %w", t.name, err)
+		return done{}, fmt.Errorf("sqlrows: write %s: %w", t.name, refused(err))
 	}
 	return out, nil
 }
@@ -151,7 +151,7 @@ func (w *writer) execute(ctx context.Context, query string, args []any) (int64, 
 // write writes a row as it was to be, or, if somebody else has written it, as it is to
 // be now.
 func (w *writer) write(ctx context.Context, r *row) (written, conflict bool, err error) {
-	for ; r.changes(); conflict = true {
+	for ; r.Changes(); conflict = true {
 		query, args := w.t.update(r)
 		n, err := w.execute(ctx, query, args)
 		switch {
@@ -179,16 +179,6 @@ func (w *writer) write(ctx context.Context, r *row) (written, conflict bool, err
 		r.Row = one[0]
 	}
 	return false, conflict, nil
-}
-
-// changes reports whether there is something to write.
-func (r *row) changes() bool {
-	for i := range r.Cells {
-		if r.Cells[i].New != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // advance writes how far the part is, if it still is this worker's, and as far as this

@@ -28,7 +28,7 @@ func (t *Table) Claim(ctx context.Context, job *rotate.Job) (rotate.Part, error)
 		insert = "INSERT IGNORE INTO " + t.jobs + " (job, run, handed, finished) VALUES (?, 1, 0, 0)"
 	}
 	if _, err := t.db.ExecContext(ctx, t.d.number(insert), id); err != nil {
-		return nil, fmt.Errorf("sqlrows: %w", err)
+		return nil, fmt.Errorf("sqlrows: %w", refused(err))
 	}
 	var p *claimed
 	err := t.transaction(ctx, func(tx *sql.Tx) (err error) {
@@ -39,7 +39,7 @@ func (t *Table) Claim(ctx context.Context, job *rotate.Job) (rotate.Part, error)
 	case errors.Is(err, rotate.ErrDone), errors.Is(err, rotate.ErrBusy), errors.Is(err, rotate.ErrMismatch):
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("sqlrows: claim a part of %s: %w", t.name, err)
+		return nil, fmt.Errorf("sqlrows: claim a part of %s: %w", t.name, refused(err))
 	case p == nil: // the job is finished, and that was written
 		return nil, rotate.ErrDone
 	}

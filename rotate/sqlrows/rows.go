@@ -12,7 +12,7 @@ import (
 type row struct {
 	rotate.Row
 	key  []any
-	read []any // binds and cells, as the database gave them
+	read []any // binds, cells and indexes, as the database gave them
 }
 
 // querier is a pool or a transaction.
@@ -39,7 +39,7 @@ func (t *Table) read(ctx context.Context, q querier, query string, args []any) (
 	return out, rows.Err()
 }
 
-func (t *Table) scan(rows *sql.Rows) (row, error) {
+func (t *Table) scan(rows *sql.Rows) (r row, err error) {
 	values := make([]any, t.sql.width)
 	into := make([]any, len(values))
 	for i := range values {
@@ -48,7 +48,7 @@ func (t *Table) scan(rows *sql.Rows) (row, error) {
 	if err := rows.Scan(into...); err != nil {
 		return row{}, err
 	}
-	r := row{key: values[:len(t.keys)], read: values[len(t.keys):]}
+	r = row{key: values[:len(t.keys)], read: values[len(t.keys):]}
 	for i, c := range t.keys {
 		r.key[i] = c.value(r.key[i])
 	}
@@ -67,20 +67,28 @@ func (t *Table) scan(rows *sql.Rows) (row, error) {
 		}
 		r.Binds[i], rest = text, rest[1:]
 	}
-	r.Cells = make([]rotate.Cell, len(t.cells))
-	for i, c := range t.cells {
-		rest[i] = c.value(rest[i])
-		switch v := rest[i].(type) {
+	if r.Cells, err = r.cells(t.cells, rest); err == nil {
+		r.Indexes, err = r.cells(t.indexes, rest[len(t.cells):])
+	}
+	return r, err
+}
+
+// cells returns what columns hold, whose values are given.
+func (r *row) cells(columns []column, values []any) ([]rotate.Cell, error) {
+	out := make([]rotate.Cell, len(columns))
+	for i, c := range columns {
+		values[i] = c.value(values[i])
+		switch v := values[i].(type) {
 		case nil:
 		case string:
-			r.Cells[i] = rotate.Cell{Value: []byte(v), Text: true}
+			out[i] = rotate.Cell{Value: []byte(v), Text: true}
 		case []byte:
-			r.Cells[i] = rotate.Cell{Value: v}
+			out[i] = rotate.Cell{Value: v}
 		default:
-			return row{}, fmt.Errorf("row %s: %w: column %s holds a %T, neither text nor bytes", r.Key, rotate.ErrMismatch, c.name, v)
+			return nil, fmt.Errorf("row %s: %w: column %s holds a %T, neither text nor bytes", r.Key, rotate.ErrMismatch, c.name, v)
 		}
 	}
-	return r, nil
+	return out, nil
 }
 
 // plain are the rows without what this package needs of them.

@@ -1,11 +1,15 @@
 package sqlrows
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/structseal/structseal/rotate"
+)
 
 // statements are what a table sends, but for those whose form depends on the key that
 // they begin behind.
 type statements struct {
-	columns string // of a row: key, binds, cells
+	columns string // of a row: key, binds, cells, indexes
 	width   int    // how many
 	order   string // ORDER BY the key
 	byKey   string // WHERE the key is
@@ -15,7 +19,7 @@ type statements struct {
 func (t *Table) statements() statements {
 	var s statements
 	var columns, order, byKey []string
-	for _, list := range [][]column{t.keys, t.binds, t.cells} {
+	for _, list := range [][]column{t.keys, t.binds, t.cells, t.indexes} {
 		for _, c := range list {
 			if c.name != "" {
 				columns = append(columns, t.d.column(c.name))
@@ -81,21 +85,30 @@ func (t *Table) between(what string, after, upto []any, limit int) (string, []an
 	return query + t.sql.order + " LIMIT ?", append(args, limit)
 }
 
-// update writes the cells of a row that have something new, if all that was read of it
-// is still there.
+// update writes the cells and indexes of a row that have something new, if all that was
+// read of it is still there.
 func (t *Table) update(r *row) (string, []any) {
 	var sets []string
 	var args []any
-	for i := range r.Cells {
-		if r.Cells[i].New != nil {
-			sets = append(sets, t.d.column(t.cells[i].name)+" = ?")
-			args = append(args, t.cells[i].value(r.Cells[i].New))
+	set := func(c column, cell *rotate.Cell) {
+		switch {
+		case cell.New != nil:
+			sets = append(sets, t.d.column(c.name)+" = ?")
+			args = append(args, c.value(cell.New))
+		case cell.Empty:
+			sets = append(sets, t.d.column(c.name)+" = NULL")
 		}
+	}
+	for i := range r.Cells {
+		set(t.cells[i], &r.Cells[i])
+	}
+	for i := range r.Indexes {
+		set(t.indexes[i], &r.Indexes[i])
 	}
 	query := "UPDATE " + t.quoted + " SET " + strings.Join(sets, ", ") + t.sql.byKey
 	args = append(args, r.key...)
 	i := 0
-	for _, list := range [][]column{t.binds, t.cells} {
+	for _, list := range [][]column{t.binds, t.cells, t.indexes} {
 		for _, c := range list {
 			if c.name == "" {
 				continue

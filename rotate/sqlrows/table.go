@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,11 @@ type Options struct {
 	// Columns of several values have to be left out.
 	Without []string
 
+	// Index are columns by which fields are searched, beside those that the manifest
+	// knows, with the path of the field: "email_hash": "email". Jobs compare them before
+	// they write, rotate.Sweep empties them, rotate.Reindex makes them anew.
+	Index map[string]string
+
 	// PartRows is how many rows a worker claims at once. Default: 20,000.
 	PartRows int
 
@@ -57,6 +63,7 @@ type Table struct {
 	keys    []column
 	binds   []column // with an empty name: constant
 	cells   []column
+	indexes []column
 	jobs    string // quoted tables
 	parts   string
 	perPart int
@@ -122,7 +129,7 @@ func New(ctx context.Context, db *sql.DB, d sqlstore.Dialect, record manifest.Re
 		t.keys = append(t.keys, column{name: name})
 	}
 	var errs []error
-	for _, list := range [][]column{t.keys, t.binds, t.cells} {
+	for _, list := range [][]column{t.keys, t.binds, t.cells, t.indexes} {
 		for i := range list {
 			c := &list[i]
 			if c.name == "" {
@@ -164,6 +171,16 @@ func (t *Table) layout(record manifest.Record, opts *Options) error {
 			t.record.Binds = append(t.record.Binds, manifest.Bind{Label: label, Column: name, Kind: manifest.BindText})
 			t.binds = append(t.binds, column{name: name, constant: value, kind: manifest.BindText})
 		}
+	}
+	t.record.Indexes = slices.Clone(record.Indexes)
+	for _, name := range slices.Sorted(maps.Keys(opts.Index)) {
+		if !slices.ContainsFunc(record.Fields, func(f manifest.Field) bool { return strings.Join(f.Path, ".") == opts.Index[name] }) {
+			errs = append(errs, mismatch("record %s has no field %q, which the column %s is to be an index of", record.Label, opts.Index[name], name))
+		}
+		t.record.Indexes = append(t.record.Indexes, manifest.Index{Label: name, Of: opts.Index[name], Column: name})
+	}
+	for _, x := range t.record.Indexes {
+		t.indexes = append(t.indexes, column{name: x.Column})
 	}
 	left := slices.Clone(opts.Without)
 	for _, f := range record.Fields {

@@ -51,8 +51,8 @@ func Run(m *testing.M) (code int) {
 // errMissing: a program isn't installed.
 var errMissing = errors.New("not installed")
 
-// program looks on PATH and in the directories where packages hide it.
-func program(name string) (string, error) {
+// Program looks on PATH and in the directories where packages hide it.
+func Program(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
@@ -137,7 +137,7 @@ type Cluster struct {
 func (c Cluster) DSN() string { return "host=" + c.Dir + " user=postgres dbname=postgres" }
 
 func (c Cluster) command(name string, args ...string) (*exec.Cmd, error) {
-	path, err := program(name)
+	path, err := Program(name)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (c Cluster) Run(name string, args ...string) error {
 
 // NewCluster makes a directory for a server.
 func NewCluster() (Cluster, error) {
-	if _, err := program("initdb"); err != nil {
+	if _, err := Program("initdb"); err != nil {
 		return Cluster{}, err
 	}
 	dir, err := ShortDir()
@@ -229,11 +229,11 @@ var Postgres = sync.OnceValues(func() (Cluster, error) {
 
 // MariaDB is the socket of the MariaDB server that all tests of a process share.
 var MariaDB = sync.OnceValues(func() (string, error) {
-	install, err := program("mariadb-install-db")
+	install, err := Program("mariadb-install-db")
 	if err != nil {
 		return "", err
 	}
-	server, err := program("mariadbd")
+	server, err := Program("mariadbd")
 	if err != nil {
 		return "", err
 	}

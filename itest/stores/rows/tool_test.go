@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -46,9 +47,13 @@ func (s *site) url(role string) string {
 	return "sqlite://" + path
 }
 
-// tool returns a function that runs the tool on the site, and returns what it has
-// printed and its exit code.
-func (s *site) tool(t *testing.T, role string) func(args ...string) (string, int) {
+// settings are what the tool needs of a site, for its environment.
+func (s *site) settings(url string) []string {
+	return []string{"STRUCTSEAL_STORE=" + url, "STRUCTSEAL_DSN=" + url, "STRUCTSEAL_KMS=file://" + s.keyFile, "STRUCTSEAL_RING=app", "STRUCTSEAL_PIN=" + s.pin.String()}
+}
+
+// toolIn returns the tool, and a directory with a manifest of the customers.
+func toolIn(t *testing.T) (path, dir string) {
 	t.Helper()
 	path, err := theTool()
 	if err != nil {
@@ -58,28 +63,38 @@ func (s *site) tool(t *testing.T, role string) func(args ...string) (string, int
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "structseal.json"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	url := s.url(role)
-	return func(args ...string) (string, int) {
-		cmd := exec.Command(path, append([]string{"rows"}, args...)...)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "STRUCTSEAL_STORE="+url, "STRUCTSEAL_DSN="+url, "STRUCTSEAL_KMS=file://"+s.keyFile, "STRUCTSEAL_RING=app", "STRUCTSEAL_PIN="+s.pin.String())
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
-			t.Error(err)
-		}
-		return out.String(), cmd.ProcessState.ExitCode()
-	}
+	return path, dir
 }
 
-// want runs the tool and compares: the exit code, and what its output has to hold.
+// tool returns a function that runs the tool on the site, and returns what it has
+// printed and its exit code.
+func (s *site) tool(t *testing.T, role string) func(args ...string) (string, int) {
+	t.Helper()
+	path, dir := toolIn(t)
+	env := s.settings(s.url(role))
+	return func(args ...string) (string, int) { return runTool(t, path, dir, env, args...) }
+}
+
+func runTool(t *testing.T, path, dir string, env []string, args ...string) (string, int) {
+	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Error(err)
+	}
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// want runs a verb under rows and compares: the exit code, and what its output has to hold.
 func want(t *testing.T, tool func(args ...string) (string, int), code int, text string, args ...string) {
 	t.Helper()
-	out, got := tool(args...)
+	out, got := tool(append([]string{"rows"}, args...)...)
 	if got != code || !strings.Contains(out, text) {
 		t.Errorf("structseal rows %s: exit code %d, want %d with %q:\n%s", strings.Join(args, " "), got, code, text, out)
 	}
@@ -140,4 +155,39 @@ func TestToolOfSmallRole(t *testing.T) {
 	execute(t, s.db, "GRANT SELECT, INSERT, UPDATE, DELETE ON structseal_jobs, structseal_parts TO "+role)
 	want(t, tool, 0, "100 written", "reencrypt")
 	s.check(t, ring, 100, func(int64) int { return 0 })
+}
+
+// A ring is made, changed and looked at in the same database as the rows, from the first
+// verb to the last.
+func TestToolMakesRing(t *testing.T) {
+	for name, open := range databases {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			path, dir := toolIn(t)
+			url := s.url("postgres")
+			if s.dialect == sqlstore.PostgreSQL {
+				execute(t, s.db, "DROP TABLE structseal_rings, structseal_subjects, structseal_schema")
+			}
+			env := []string{"STRUCTSEAL_STORE=" + url, "STRUCTSEAL_DSN=" + url, "STRUCTSEAL_KMS=file://" + filepath.Join(dir, "second.kek"), "STRUCTSEAL_RING=second", "STRUCTSEAL_MANIFEST=structseal.json", "STRUCTSEAL_ACTOR=ops"}
+			verb := func(code int, pattern string, args ...string) string {
+				t.Helper()
+				out, got := runTool(t, path, dir, env, args...)
+				m := regexp.MustCompile("(?m)" + pattern).FindStringSubmatch(out)
+				if got != code || m == nil {
+					t.Fatalf("structseal %s: exit code %d, want %d with %s:\n%s", strings.Join(args, " "), got, code, pattern, out)
+				}
+				return m[len(m)-1]
+			}
+			env = append(env, "STRUCTSEAL_PIN="+verb(0, `pin (ssp1\S+)`, "keys", "create", "--new-kek"))
+			verb(1, `second`, "keys", "create")
+			old := verb(0, `^([0-9a-f]{8}) +data +primary`, "keys", "list")
+			token := verb(3, `--confirm (\S+)$`, "keys", "rotate", "--now")
+			verb(0, `.`, "keys", "rotate", "--now", "--confirm", token)
+			verb(0, `^`+old+` +data +enabled`, "keys", "list")
+			verb(0, `ops`, "keys", "show", old)
+			verb(0, `store +ok|ok +store`, "doctor")
+			verb(0, `customers \(record customer\): 0 rows`, "rows", "verify", "--everything")
+			verb(4, `too early: wait 2h`, "keys", "destroy", old, "--everything")
+		})
+	}
 }
