@@ -54,7 +54,7 @@ func (o *riverOptions) check(cmd *cobra.Command) error {
 		}
 		return nil
 	case engineRiver:
-		wrong = []string{"rows-per-second", "max-lag", "batch-time", "part-rows", "worker"}
+		wrong = []string{"rows-per-second", "max-lag", "max-error-rate", "batch-time", "part-rows", "worker"}
 	default:
 		return usageError{fmt.Errorf("--engine %q: there is only river", o.engine)}
 	}
@@ -171,6 +171,11 @@ func (w *rowsWork) river(ctx context.Context, kind rotate.Kind, j jobOptions) er
 	}
 	if err := j.open(ctx, w); err != nil {
 		return err
+	}
+	if kind == rotate.Sweep {
+		if err := w.onlyIndexed(); err != nil {
+			return err
+		}
 	}
 	h := &handover{rowsWork: w, kind: kind, opts: riverrows.EnqueueOptions{RowsPerJob: j.river.rowsPerJob, Deterministic: j.run.Deterministic, MaxBad: int64(j.run.MaxBad)}}
 	var err error

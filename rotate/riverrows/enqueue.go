@@ -71,7 +71,7 @@ func (j *Jobs) Enqueue(ctx context.Context, ring string, kind rotate.Kind, table
 	}
 	o.RowsPerJob = cmp.Or(max(0, o.RowsPerJob), defaultRowsPerJob)
 	o.MaxBad = cmp.Or(max(0, o.MaxBad), defaultMaxBad)
-	if kind != rotate.Reencrypt && kind != rotate.Backfill {
+	if kind < rotate.Reencrypt || kind > rotate.Sweep {
 		return nil, fmt.Errorf("riverrows: %w: %v", rotate.ErrMismatch, kind)
 	}
 	e := &enqueuer{Jobs: j, opts: o, args: argsOf(ring, kind, table, o.Deterministic), table: table}

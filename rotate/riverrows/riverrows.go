@@ -181,7 +181,7 @@ func (j *Jobs) Migrate(ctx context.Context) error {
 type Args struct {
 	Run           int64  `json:"run"`
 	Part          int64  `json:"part"`
-	Job           string `json:"job"` // "re-encrypt" or "backfill"
+	Job           string `json:"job"` // as rotate.Kind is written
 	Ring          string `json:"ring"`
 	Record        string `json:"record"` // label
 	Table         string `json:"table"`
@@ -192,7 +192,7 @@ type Args struct {
 func (Args) Kind() string { return "structseal_rows" }
 
 func (a Args) kind() (rotate.Kind, error) {
-	for _, k := range []rotate.Kind{rotate.Reencrypt, rotate.Backfill} {
+	for k := rotate.Reencrypt; k <= rotate.Sweep; k++ {
 		if k.String() == a.Job {
 			return k, nil
 		}
@@ -213,18 +213,14 @@ func argsOf(ring string, kind rotate.Kind, table *sqlrows.Table, deterministic b
 	return Args{Job: kind.String(), Ring: ring, Record: table.Record().Label, Table: table.Name(), Deterministic: deterministic && kind == rotate.Reencrypt}
 }
 
-const (
-	jobTimeout  = time.Minute
-	rescueAfter = 90 * time.Second
-	// cooldown bounds how often a client fetches jobs, which are short.
-	cooldown = 5 * time.Millisecond
-)
+// cooldown bounds how often a client fetches jobs, which are short.
+const cooldown = 5 * time.Millisecond
 
 // Config returns what a River client needs that does nothing but these jobs, so many at
-// once: the queue, the worker, the schema, 90 s after which the job of a killed worker
-// is given to another one, and a short time between fetches. It reindexes nothing at
-// midnight, for which the client would have to own the tables. Change what you like
-// before river.NewClient.
+// once: the queue, the worker, the schema, a short time between fetches, and half as much
+// again as the worker's Timeout, 90 s by default, after which the job of a killed worker
+// is given to another one. It reindexes nothing at midnight, for which the client would
+// have to own the tables. Change what you like before river.NewClient.
 func (j *Jobs) Config(w *Worker, maxWorkers int) *river.Config {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, w)
@@ -234,8 +230,8 @@ func (j *Jobs) Config(w *Worker, maxWorkers int) *river.Config {
 		Queues:               map[string]river.QueueConfig{j.opts.Queue: {MaxWorkers: max(1, maxWorkers)}},
 		Workers:              workers,
 		FetchCooldown:        cooldown,
-		JobTimeout:           jobTimeout,
-		RescueStuckJobsAfter: rescueAfter,
+		JobTimeout:           w.opts.Timeout,
+		RescueStuckJobsAfter: w.opts.Timeout * 3 / 2,
 		ReindexerIndexNames:  []string{},
 	}
 }

@@ -100,7 +100,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("schema %q: %v", schema, err)
 		}
 	}
-	if _, err := (Args{Job: "reindex"}).kind(); !errors.Is(err, rotate.ErrMismatch) {
+	if _, err := (Args{Job: "reformat"}).kind(); !errors.Is(err, rotate.ErrMismatch) {
 		t.Error(err)
 	}
 }

@@ -37,6 +37,14 @@ type WorkerOptions struct {
 	// MaxLag waits while a replica is further behind. Default: replicas aren't looked at.
 	MaxLag time.Duration
 
+	// Timeout is how long a job may take before it is put off. What it has done until then
+	// is kept, and the next attempt goes on behind it. It is less than the
+	// RescueStuckJobsAfter of all River clients in the schema. Default: 1 minute.
+	Timeout time.Duration
+
+	// Index is what a Reindex asks; see rotate.Options. Without it such jobs are cancelled.
+	Index rotate.Indexer
+
 	// OnBad is told of each value that is left, when that is durable, from many
 	// goroutines.
 	OnBad func(*rotate.RowError)
@@ -54,7 +62,10 @@ type Step struct {
 	rotate.Batch // Done: of the part
 }
 
-const defaultMaxBatch = 2000
+const (
+	defaultMaxBatch = 2000
+	defaultTimeout  = time.Minute
+)
 
 // A Worker does the River jobs of one ring and some tables: it is a river.Worker. It is
 // safe for concurrent use.
@@ -77,6 +88,7 @@ func (j *Jobs) NewWorker(ring *keyring.Keyring, tables []*sqlrows.Table, opts *W
 		w.opts = *opts
 	}
 	w.opts.MaxBatch = cmp.Or(max(0, w.opts.MaxBatch), defaultMaxBatch)
+	w.opts.Timeout = cmp.Or(max(0, w.opts.Timeout), defaultTimeout)
 	w.limit.rate = max(0, w.opts.RowsPerSecond)
 	w.batch.Store(int64(w.opts.MaxBatch))
 	for _, t := range tables {
@@ -87,9 +99,8 @@ func (j *Jobs) NewWorker(ring *keyring.Keyring, tables []*sqlrows.Table, opts *W
 
 func tableKey(record, table string) string { return record + " in " + table }
 
-// Timeout implements [river.Worker]. What a job has done until then is kept, and the next
-// attempt goes on behind it.
-func (w *Worker) Timeout(*river.Job[Args]) time.Duration { return jobTimeout }
+// Timeout implements [river.Worker].
+func (w *Worker) Timeout(*river.Job[Args]) time.Duration { return w.opts.Timeout }
 
 // NextRetry implements [river.Worker].
 func (w *Worker) NextRetry(job *river.Job[Args]) time.Time {
@@ -182,6 +193,7 @@ func (w *Worker) work(ctx context.Context, job *river.Job[Args]) error {
 	size := int(w.batch.Load())
 	for progress, e := range rotate.RunPart(ctx, w.ring, kind, table, p, &rotate.Options{
 		Deterministic: a.Deterministic,
+		Index:         w.opts.Index,
 		BatchTime:     w.opts.BatchTime,
 		MaxBatch:      w.opts.MaxBatch,
 		FirstBatch:    size,

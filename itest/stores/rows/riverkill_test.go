@@ -85,7 +85,7 @@ func riverChild() error {
 		return err
 	}
 	// Half of a part in a transaction, so that some are killed between two.
-	work := impatient(jobs.Config(jobs.NewWorker(ring, []*sqlrows.Table{table}, &riverrows.WorkerOptions{MaxBatch: c.Rows/2 + 1}), 2))
+	work := hasten(jobs.Config(jobs.NewWorker(ring, []*sqlrows.Table{table}, &riverrows.WorkerOptions{Timeout: soon, MaxBatch: c.Rows/2 + 1}), 2))
 	work.LeaderElectionDisabled = true // the test's own client gives the jobs of the dead to others
 	client, err := river.NewClient(riverdatabasesql.New(db), work)
 	if err != nil {
@@ -97,12 +97,8 @@ func riverChild() error {
 	select {} // until it is killed
 }
 
-// impatient is hasten for workers that are killed.
-func impatient(c *river.Config) *river.Config {
-	c = hasten(c)
-	c.JobTimeout, c.RescueStuckJobsAfter = time.Second, time.Second
-	return c
-}
+// soon is the Timeout of workers that are killed, so that their jobs go on soon.
+const soon = time.Second
 
 // A killer ends this process at a point.
 type killer struct {
@@ -257,7 +253,7 @@ func TestRiverKillWorkers(t *testing.T) {
 	task := riverTask{Rows: perJob}
 	// One survives, and is the leader; it is slow.
 	survivor := func(rate int) func() {
-		return s.start(t, impatient(jobs.Config(jobs.NewWorker(ring, []*sqlrows.Table{table}, &riverrows.WorkerOptions{RowsPerSecond: rate}), 2)))
+		return s.start(t, hasten(jobs.Config(jobs.NewWorker(ring, []*sqlrows.Table{table}, &riverrows.WorkerOptions{Timeout: soon, RowsPerSecond: rate}), 2)))
 	}
 	stopSurvivor := survivor(500)
 	inside := 0
@@ -294,7 +290,7 @@ func TestRiverKillWorkers(t *testing.T) {
 	}
 	// A new leader looks for the jobs of the dead at once, if they are dead for long enough.
 	stopSurvivor()
-	time.Sleep(1100 * time.Millisecond)
+	time.Sleep(2 * soon)
 	survivor(0)
 	p := until(t, jobs, rotate.Reencrypt, table, 10*time.Minute, isDone)
 	victim.Process.Kill()
