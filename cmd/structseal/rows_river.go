@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ const (
 	// riverSchema is where the tool has River's tables. Other River clients of the database
 	// don't know its jobs, and would discard some.
 	riverSchema = "structseal_river"
-	watchEvery  = 500 * time.Millisecond
+	watchEvery  = time.Second
 	watchPast   = time.Minute // that a database may be away
 )
 
@@ -189,12 +190,14 @@ func (w *rowsWork) river(ctx context.Context, kind rotate.Kind, j jobOptions) er
 		h.begun = append(h.begun, make(chan int64, 1))
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	handed := make(chan error, 1)
+	var enqueuer sync.WaitGroup // whose last word comes before the end
+	defer enqueuer.Wait()
+	defer cancel()
 	if j.river.attach {
 		handed <- h.find(ctx)
 	} else {
-		go func() { handed <- h.enqueue(ctx) }()
+		enqueuer.Go(func() { handed <- h.enqueue(ctx) })
 	}
 	if j.river.detach {
 		return h.handOver(handed, asked, cancel)
@@ -276,7 +279,7 @@ func (h *handover) halt(err error) error {
 func (h *handover) watch(ctx context.Context, handed <-chan error, asked <-chan struct{}, cancel func()) error {
 	var failures []error
 	for i, t := range h.tables {
-		run := int64(0)
+		run, pause := int64(0), watchEvery
 		w := watched{handover: h, table: t, begin: time.Now()}
 		for !w.ended {
 			select {
@@ -294,14 +297,16 @@ func (h *handover) watch(ctx context.Context, handed <-chan error, asked <-chan 
 				}
 				return h.halt(err)
 			case run = <-h.begun[i]:
-			case <-time.After(watchEvery):
+			case <-time.After(pause):
 			}
 			if run == 0 {
 				continue
 			}
+			begin := time.Now()
 			if err := w.look(ctx, run); err != nil {
 				return err
 			}
+			pause = max(watchEvery, 10*time.Since(begin)) // it costs a run of many parts little, too
 		}
 		failures = append(failures, w.failure)
 	}

@@ -62,8 +62,8 @@ const (
 //
 // Ring is its name; no key is needed.
 //
-// Errors: rotate.ErrMismatch for a key that rows can't be gone through by; the
-// database's; ctx's own.
+// Errors: rotate.ErrMismatch for a key that rows can't be gone through by, and if the run
+// that is under way does other fields of the record; the database's; ctx's own.
 func (j *Jobs) Enqueue(ctx context.Context, ring string, kind rotate.Kind, table *sqlrows.Table, opts *EnqueueOptions) (*Run, error) {
 	o := EnqueueOptions{}
 	if opts != nil {
@@ -113,8 +113,12 @@ func (e *enqueuer) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	insert := "INSERT INTO " + e.runs + " (job, estimate, max_bad) VALUES ($1, $2, $3) ON CONFLICT (job) DO NOTHING"
-	result, err := e.db.ExecContext(ctx, insert, e.args.name(), estimate, e.opts.MaxBad)
+	fields, err := json.Marshal(fieldsOf(e.table))
+	if err != nil {
+		return err
+	}
+	insert := "INSERT INTO " + e.runs + " (job, fields, estimate, max_bad) VALUES ($1, $2, $3, $4) ON CONFLICT (job) DO NOTHING"
+	result, err := e.db.ExecContext(ctx, insert, e.args.name(), string(fields), estimate, e.opts.MaxBad)
 	if err != nil {
 		return err
 	}
@@ -136,12 +140,19 @@ func (e *enqueuer) begin(ctx context.Context) error {
 				if _, err := tx.ExecContext(ctx, "DELETE FROM "+e.runs+" WHERE run = $1", e.run.ID); err != nil {
 					return err
 				}
-				if _, err := tx.ExecContext(ctx, insert, e.args.name(), estimate, e.opts.MaxBad); err != nil {
+				if _, err := tx.ExecContext(ctx, insert, e.args.name(), string(fields), estimate, e.opts.MaxBad); err != nil {
 					return err
 				}
 				e.run = Run{}
 				return e.lock(ctx, tx)
 			}
+		}
+		var under string
+		if err := tx.QueryRowContext(ctx, "SELECT fields FROM "+e.runs+" WHERE run = $1", e.run.ID).Scan(&under); err != nil {
+			return err
+		}
+		if under != string(fields) {
+			return fmt.Errorf("%w: a run over other fields is under way: let it end first, with those that it was begun with: %s", rotate.ErrMismatch, under)
 		}
 		return e.revive(ctx, tx)
 	})

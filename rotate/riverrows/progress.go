@@ -54,8 +54,8 @@ type Failure struct {
 // lately is the time that a rate is measured in.
 const lately = 30 * time.Second
 
-// Progress tells how far the last run of a job is. It makes four queries, one of which
-// goes over the parts of the run: some 10 ms for each 100,000 of them.
+// Progress tells how far the last run of a job is. It makes four queries, which
+// go over all parts of the run, and over the jobs of those that are open.
 //
 // Errors: ErrNoRun; the database's.
 func (j *Jobs) Progress(ctx context.Context, ring string, kind rotate.Kind, table *sqlrows.Table, opts *EnqueueOptions) (*Progress, error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -113,6 +114,9 @@ func (j *Jobs) migrator() (*rivermigrate.Migrator[*sql.Tx], error) {
 	return m, j.failed(err)
 }
 
+// migrateLock is the number of an advisory lock: "structse" in ASCII.
+const migrateLock = 0x7374727563747365
+
 // Migrate makes the schema, River's tables and those of this package, or brings River's
 // up to the version of this module, or does nothing. Its role needs CREATE on the
 // database, or on a schema that is there. Who only enqueues and works needs USAGE on the schema,
@@ -121,6 +125,19 @@ func (j *Jobs) migrator() (*rivermigrate.Migrator[*sql.Tx], error) {
 // Errors: the database's.
 func (j *Jobs) Migrate(ctx context.Context) error {
 	// Where a role may make nothing, making what is there fails, too.
+	if done, err := j.Migrated(ctx); done || err != nil {
+		return err
+	}
+	// Workers that begin at the same time make it one after the other.
+	lock, err := j.db.Conn(ctx)
+	if err != nil {
+		return j.failed(err)
+	}
+	defer lock.Close()
+	if _, err := lock.ExecContext(ctx, "SELECT pg_advisory_lock($1)", migrateLock); err != nil {
+		return j.failed(err)
+	}
+	defer lock.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrateLock)
 	if done, err := j.Migrated(ctx); done || err != nil {
 		return err
 	}
@@ -145,6 +162,7 @@ func (j *Jobs) Migrate(ctx context.Context) error {
 		`CREATE TABLE IF NOT EXISTS ` + j.runs + ` (
 			run bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 			job text NOT NULL UNIQUE,
+			fields text NOT NULL,
 			frontier text NOT NULL DEFAULT '',
 			parts bigint NOT NULL DEFAULT 0,
 			handed boolean NOT NULL DEFAULT false,
@@ -198,6 +216,30 @@ func (a Args) kind() (rotate.Kind, error) {
 		}
 	}
 	return 0, fmt.Errorf("%w: a job to %q: this version of the worker knows none", rotate.ErrMismatch, a.Job)
+}
+
+// fieldsOf are what a job does in a table.
+func fieldsOf(t *sqlrows.Table) []string {
+	r := t.Record()
+	var out []string
+	for i := range r.Fields {
+		out = append(out, "field "+r.FieldLabel(&r.Fields[i])+" in column "+r.Fields[i].Column)
+	}
+	for _, x := range r.Indexes {
+		out = append(out, "index in column "+x.Column)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// without are those of some fields that aren't among others.
+func without(fields, others []string) (out []string) {
+	for _, f := range fields {
+		if !slices.Contains(others, f) {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // name is what the table of runs calls the job.

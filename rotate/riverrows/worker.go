@@ -130,6 +130,7 @@ const maxTold = 20
 // state is what is known of a part.
 type state struct {
 	reached, upto string
+	fields        []string // that the run does
 	done          bool
 	out           Output
 }
@@ -186,6 +187,9 @@ func (w *Worker) work(ctx context.Context, job *river.Job[Args]) error {
 	if err != nil || s.done {
 		return err
 	}
+	if lacks := without(s.fields, fieldsOf(table)); len(lacks) > 0 {
+		return &putOff{fmt.Errorf("a worker has got the job that leaves %s of table %s out", strings.Join(lacks, ", "), a.Table)}
+	}
 	p := &part{w: w, job: job, state: s}
 	if p.Part, err = table.Steps(sqlrows.Range{After: s.reached, UpTo: s.upto}, p.note); err != nil {
 		return err
@@ -226,11 +230,11 @@ func (w *Worker) work(ctx context.Context, job *river.Job[Args]) error {
 
 // load reads what is known of a part.
 func (w *Worker) load(ctx context.Context, a Args) (s state, err error) {
-	var told string
+	var told, fields string
 	var bad, mayBe int64
-	err = w.jobs.db.QueryRowContext(ctx, "SELECT p.reached, p.upto, p.done IS NOT NULL, p.seen, p.written, p.conflicts, p.bad, p.told, r.bad, r.max_bad FROM "+
+	err = w.jobs.db.QueryRowContext(ctx, "SELECT p.reached, p.upto, p.done IS NOT NULL, p.seen, p.written, p.conflicts, p.bad, p.told, r.fields, r.bad, r.max_bad FROM "+
 		w.jobs.parts+" p JOIN "+w.jobs.runs+" r ON r.run = p.run WHERE p.run = $1 AND p.part = $2", a.Run, a.Part).
-		Scan(&s.reached, &s.upto, &s.done, &s.out.Rows, &s.out.Written, &s.out.Conflicts, &s.out.BadRows, &told, &bad, &mayBe)
+		Scan(&s.reached, &s.upto, &s.done, &s.out.Rows, &s.out.Written, &s.out.Conflicts, &s.out.BadRows, &told, &fields, &bad, &mayBe)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return s, fmt.Errorf("%w: %s, part %d of run %d isn't in the table of parts", ErrNoRun, a.name(), a.Part, a.Run)
@@ -238,7 +242,8 @@ func (w *Worker) load(ctx context.Context, a Args) (s state, err error) {
 		return s, fmt.Errorf("riverrows: %w", err)
 	case bad >= mayBe && !s.done:
 		return s, fmt.Errorf("stopped: %d %w, and %d may be; enqueue again to go on", bad, rotate.ErrBadRows, mayBe)
-	case told != "":
+	}
+	if err = json.Unmarshal([]byte(fields), &s.fields); err == nil && told != "" {
 		err = json.Unmarshal([]byte(told), &s.out.Bad)
 	}
 	return s, err
@@ -308,6 +313,11 @@ func (p *part) note(ctx context.Context, tx *sql.Tx, s sqlrows.Step) error {
 		told = string(text)
 	}
 	a, jobs := p.job.Args, p.w.jobs
+	if bad > 0 { // the run before the part, as enqueuers lock them
+		if _, err := tx.ExecContext(ctx, "UPDATE "+jobs.runs+" SET bad = bad + $2 WHERE run = $1", a.Run, bad); err != nil {
+			return err
+		}
+	}
 	result, err := tx.ExecContext(ctx, "UPDATE "+jobs.parts+" SET reached = $3, seen = $4, written = $5, conflicts = $6, bad = $7, told = $8, done = CASE WHEN $9 THEN clock_timestamp() END"+
 		" WHERE run = $1 AND part = $2 AND reached = $10 AND done IS NULL", a.Run, a.Part, n.reached, n.out.Rows, n.out.Written, n.out.Conflicts, n.out.BadRows, told, n.done, p.state.reached)
 	if err != nil {
@@ -318,11 +328,6 @@ func (p *part) note(ctx context.Context, tx *sql.Tx, s sqlrows.Step) error {
 		return err
 	case met != 1:
 		return rotate.ErrLost
-	}
-	if bad > 0 {
-		if _, err := tx.ExecContext(ctx, "UPDATE "+jobs.runs+" SET bad = bad + $2 WHERE run = $1", a.Run, bad); err != nil {
-			return err
-		}
 	}
 	if n.done {
 		if err := river.RecordOutput(ctx, n.out); err != nil {

@@ -404,6 +404,54 @@ func TestRiverMismatch(t *testing.T) {
 	until(t, jobs, rotate.Reencrypt, table, time.Minute, isDone)
 }
 
+// A worker that leaves fields out doesn't call a part done that has them, and a run isn't
+// joined by who wants other fields done.
+func TestRiverFields(t *testing.T) {
+	s := postgres(t)
+	ring, jobs, table := s.ring(t), s.river(t), s.table(t, nil)
+	s.fill(t, ring, 1, 300)
+	old := rotated(t, ring)
+	enqueue(t, jobs, rotate.Reencrypt, table, nil)
+	fewer := s.table(t, &sqlrows.Options{Without: []string{"phone"}})
+	stop := s.start(t, jobs.Config(jobs.NewWorker(ring, []*sqlrows.Table{fewer}, nil), 1))
+	p := until(t, jobs, rotate.Reencrypt, table, time.Minute, func(p *riverrows.Progress) bool { return p.Waiting == 1 })
+	if !strings.Contains(p.Why, "customer.phone") || p.Rows != 0 {
+		t.Errorf("%+v", p)
+	}
+	stop()
+	if _, err := jobs.Enqueue(t.Context(), "app", rotate.Reencrypt, fewer, nil); !errors.Is(err, rotate.ErrMismatch) {
+		t.Errorf("enqueued with fewer fields: %v", err)
+	}
+	stop = s.start(t, jobs.Config(jobs.NewWorker(ring, []*sqlrows.Table{table}, nil), 1))
+	until(t, jobs, rotate.Reencrypt, table, time.Minute, isDone)
+	none(t, ring, table, old)
+	// The other way round is fine: the worker does more.
+	enqueue(t, jobs, rotate.Reencrypt, fewer, nil)
+	until(t, jobs, rotate.Reencrypt, table, time.Minute, isDone)
+	stop()
+}
+
+// Workers that begin together in a new database make the tables once.
+func TestRiverMigrateAtOnce(t *testing.T) {
+	s := postgres(t)
+	jobs, err := riverrows.New(s.db, &riverrows.Options{Schema: riverSchema, Logger: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			if err := jobs.Migrate(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if done, err := jobs.Migrated(t.Context()); err != nil || !done {
+		t.Errorf("%v, %v", done, err)
+	}
+}
+
 // The rate is that of a worker, all of its jobs together, and a job that takes longer than
 // a batch goes on where it was.
 func TestRiverRate(t *testing.T) {
