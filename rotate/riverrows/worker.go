@@ -142,20 +142,22 @@ type state struct {
 // are left, and told in its output.
 func (w *Worker) Work(ctx context.Context, job *river.Job[Args]) error {
 	err := w.work(ctx, job)
-	if err != nil && w.opts.OnFailure != nil && !errors.Is(ctx.Err(), context.Canceled) {
+	var put *putOff
+	if err != nil && w.opts.OnFailure != nil && !errors.Is(ctx.Err(), context.Canceled) && !(errors.As(err, &put) && put.soon) {
 		w.opts.OnFailure(job.Args, err)
 	}
-	var put *putOff
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(ctx.Err(), context.Canceled): // stopped; what the driver says of it varies
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	case errors.As(err, &put) && put.soon:
+		return river.JobSnooze(0)
 	case errors.As(err, &put):
 	case errors.Is(err, rotate.ErrMismatch), errors.Is(err, ErrNoRun), errors.Is(err, rotate.ErrBadRows):
 		return river.JobCancel(err)
 	case transient(err) || ctx.Err() != nil:
-		put = &putOff{err}
+		put = &putOff{error: err}
 	default:
 		return err
 	}
@@ -166,18 +168,21 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Args]) error {
 }
 
 // A putOff is why a job has to wait: it isn't its fault.
-type putOff struct{ error }
+type putOff struct {
+	error
+	soon bool // it only takes long
+}
 
 func (p *putOff) Unwrap() error { return p.error }
 
 func (w *Worker) work(ctx context.Context, job *river.Job[Args]) error {
 	a := job.Args
 	if _, err := river.ClientFromContextSafely[*sql.Tx](ctx); err != nil {
-		return &putOff{errors.New("the River client of this worker has no database/sql transactions: make it with the driver riverdatabasesql")}
+		return &putOff{error: errors.New("the River client of this worker has no database/sql transactions: make it with the driver riverdatabasesql")}
 	}
 	table := w.tables[tableKey(a.Record, a.Table)]
 	if table == nil || w.ring.Name() != a.Ring {
-		return &putOff{fmt.Errorf("a worker has got the job that doesn't have record %s in table %s, or not in ring %s", a.Record, a.Table, a.Ring)}
+		return &putOff{error: fmt.Errorf("a worker has got the job that doesn't have record %s in table %s, or not in ring %s", a.Record, a.Table, a.Ring)}
 	}
 	kind, err := a.kind()
 	if err != nil {
@@ -188,13 +193,13 @@ func (w *Worker) work(ctx context.Context, job *river.Job[Args]) error {
 		return err
 	}
 	if lacks := without(s.fields, fieldsOf(table)); len(lacks) > 0 {
-		return &putOff{fmt.Errorf("a worker has got the job that leaves %s of table %s out", strings.Join(lacks, ", "), a.Table)}
+		return &putOff{error: fmt.Errorf("a worker has got the job that leaves %s of table %s out", strings.Join(lacks, ", "), a.Table)}
 	}
 	p := &part{w: w, job: job, state: s}
 	if p.Part, err = table.Steps(sqlrows.Range{After: s.reached, UpTo: s.upto}, p.note); err != nil {
 		return err
 	}
-	size := int(w.batch.Load())
+	size, paused := int(w.batch.Load()), ""
 	for progress, e := range rotate.RunPart(ctx, w.ring, kind, table, p, &rotate.Options{
 		Deterministic: a.Deterministic,
 		Index:         w.opts.Index,
@@ -206,6 +211,9 @@ func (w *Worker) work(ctx context.Context, job *river.Job[Args]) error {
 		OnBad:         w.opts.OnBad,
 	}) {
 		err = e
+		if e == nil {
+			paused = progress.Paused
+		}
 		if e == nil && progress.Paused == "" && progress.Next > 0 {
 			w.batch.Store(int64(progress.Next))
 		}
@@ -215,13 +223,17 @@ func (w *Worker) work(ctx context.Context, job *river.Job[Args]) error {
 		return nil
 	case err == nil:
 		return errors.New("the part has ended without being done")
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && p.state.reached != s.reached:
+		return &putOff{error: err, soon: true}
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && paused != "":
+		return &putOff{error: errors.New(paused)}
 	case errors.As(err, new(refusal)):
-		return &putOff{err}
+		return &putOff{error: err}
 	case errors.Is(err, rotate.ErrLost):
 		// Another one is at it, because this one was slow; or this one has committed and
 		// doesn't know.
 		if s, err = w.load(ctx, a); err == nil && !s.done {
-			err = &putOff{errors.New("another worker has been at the same part")}
+			err = &putOff{error: errors.New("another worker has been at the same part")}
 		}
 		return err
 	}
