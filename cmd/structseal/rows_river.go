@@ -79,7 +79,7 @@ func (w *work) needPostgres() error {
 		return missing("dsn")
 	}
 	if _, d, _, err := dataSource(w.DSN, false); err == nil && d != sqlstore.PostgreSQL {
-		return usageError{errors.New("River needs PostgreSQL, and --dsn names another database: start rows reencrypt or rows backfill several times there, without River")}
+		return usageError{errors.New("for River the rows have to be in PostgreSQL, and --dsn names another database: start rows reencrypt or rows backfill several times there, without River")}
 	}
 	return nil
 }
