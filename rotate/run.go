@@ -63,6 +63,10 @@ type Options struct {
 	// MaxBatch bounds the rows of a batch. Default: 1,000.
 	MaxBatch int
 
+	// FirstBatch is how many rows the first batch has: what is known of the batches
+	// before, where a job is many calls of RunPart. Default: 100.
+	FirstBatch int
+
 	// MaxLag pauses the job while a replica is further behind, if the source is a
 	// [Lagging] one. Default: replicas aren't looked at.
 	MaxLag time.Duration
@@ -110,6 +114,7 @@ type Progress struct {
 	All      int64         `json:"all_rows"`      // by all workers, since the job began; -1 if unknown
 	Estimate int64         `json:"estimate"`      // rows of the table, about; -1 if unknown
 	Batch    int           `json:"batch"`         // rows of this batch
+	Next     int           `json:"-"`             // rows of the next one, at most
 	Elapsed  time.Duration `json:"elapsed_ns"`    // since the worker began
 	Rate     float64       `json:"rows_a_second"` // lately
 	Left     time.Duration `json:"time_left_ns"`  // about; -1 if unknown. Without All as if this worker were alone

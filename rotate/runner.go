@@ -69,14 +69,14 @@ func newRunner(ring *keyring.Keyring, kind Kind, source Source, opts *Options) (
 	}
 	r.job = Job{ID: id, Worker: o.Worker, Lease: o.Lease}
 	r.p = Progress{Source: source.Name(), Kind: kind.String(), Worker: o.Worker, All: -1, Estimate: -1, Left: -1}
-	r.size = min(firstBatch, o.MaxBatch)
+	r.size = min(cmp.Or(max(0, o.FirstBatch), firstBatch), o.MaxBatch)
 	return r, nil
 }
 
 // now is the progress at this moment.
 func (r *runner) now() Progress {
 	p := r.p
-	p.Elapsed = time.Since(r.start)
+	p.Elapsed, p.Next = time.Since(r.start), r.size
 	p.Rate = r.pace.rate()
 	done, rate := p.Rows, p.Rate
 	if p.All >= 0 {

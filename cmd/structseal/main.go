@@ -28,7 +28,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(doctorCommand(), forgetCommand(), inventoryCommand(), keysCommand(), rowsCommand(), versionCommand())
+	root.AddCommand(doctorCommand(), forgetCommand(), inventoryCommand(), keysCommand(), rowsCommand(), versionCommand(), workerCommand())
 	ctx, stop := withSignals(ctx, stderr)
 	defer stop()
 	err := root.ExecuteContext(ctx)

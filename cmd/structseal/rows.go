@@ -61,9 +61,11 @@ func (o *rowsFlags) addChoice(f *pflag.FlagSet) {
 type rowsWork struct {
 	*work
 	*rowTables
-	tell   *teller
-	ring   *keyring.Keyring
-	writes bool // so that it goes on where it was stopped
+	tell *teller
+	ring *keyring.Keyring
+
+	resumable bool   // it goes on where it was stopped
+	stopped   string // what an interrupt leaves, "" for what was written
 }
 
 // verb makes a cobra function of a verb. It tells by events instead of one object.

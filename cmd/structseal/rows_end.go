@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,9 +25,9 @@ func (w *rowsWork) end(ctx context.Context, err error) error {
 	e := endEvent{event: newEvent("end"), OK: err == nil}
 	if errors.Is(err, errDrained) || err != nil && ctx.Err() != nil {
 		err = interrupted{errDrained, "stopped; nothing was written"}
-		if w.writes {
+		if w.resumable {
 			e.Resume = resume(w.cmd)
-			err = interrupted{errDrained, "stopped, and what was written is kept"}
+			err = interrupted{errDrained, cmp.Or(w.stopped, "stopped, and what was written is kept")}
 		}
 	}
 	if err != nil {

@@ -38,7 +38,7 @@ func TestEnds(t *testing.T) {
 		}
 		for _, asJSON := range []bool{false, true} {
 			var out, stderr bytes.Buffer
-			w := &rowsWork{work: &work{cmd: cmd, asJSON: asJSON}, tell: newTeller(&out, &stderr, asJSON), writes: c.writes}
+			w := &rowsWork{work: &work{cmd: cmd, asJSON: asJSON}, tell: newTeller(&out, &stderr, asJSON), resumable: c.writes}
 			err := w.end(c.ctx, c.err)
 			if code := exitCode(err); code != c.code {
 				t.Errorf("%s: exit code %d, want %d: %v", name, code, c.code, err)

@@ -17,6 +17,7 @@ type jobOptions struct {
 	*rowsFlags
 	run      rotate.Options
 	partRows int
+	river    riverOptions
 }
 
 // jobEvent is how far a job is with a table, or that it is done.
@@ -37,12 +38,16 @@ func jobCommand(cmd *cobra.Command, o *rowsFlags, kind rotate.Kind) *cobra.Comma
 	f.DurationVar(&j.run.BatchTime, "batch-time", 200*time.Millisecond, "how long a transaction should take")
 	f.IntVar(&j.partRows, "part-rows", 20_000, "rows that a worker claims at once")
 	f.StringVar(&j.run.Worker, "worker", "", "name of this worker, no other's (default a random one)")
+	j.river.flags(cmd)
 	if kind == rotate.Reencrypt {
 		f.BoolVar(&j.run.Deterministic, "deterministic", false, "fields tagged det=DOMAIN, too: equal values differ meanwhile")
 	}
 	return o.verb(cmd, func(ctx context.Context, w *rowsWork) error {
 		if err := j.check(cmd); err != nil {
 			return err
+		}
+		if j.river.engine != "" {
+			return w.river(ctx, kind, j)
 		}
 		return w.jobs(ctx, kind, j)
 	})
@@ -63,12 +68,12 @@ func (j *jobOptions) check(cmd *cobra.Command) error {
 			return usageError{fmt.Errorf("--%s %q: it is to be more than nothing", name, f.Value)}
 		}
 	}
-	return nil
+	return j.river.check(cmd)
 }
 
 // jobs does a job on all tables.
 func (w *rowsWork) jobs(ctx context.Context, kind rotate.Kind, j jobOptions) error {
-	w.writes = true
+	w.resumable = true
 	asked := draining(ctx)
 	onInterrupt(ctx, func() { w.tell.note("stopping when this batch is written; interrupt again to give it up") })
 	j.choice.perPart = j.partRows

@@ -20,7 +20,11 @@ on as many machines. A worker that is killed loses the batch that it was at; the
 next one goes on, after a minute, or at once if it has the same --worker.
 
 Ctrl-C ends it after the batch that it is at, with exit code 5 and the command that
-goes on. Ctrl-C again gives the batch up.`,
+goes on. Ctrl-C again gives the batch up.
+
+With --engine river, in PostgreSQL, it does no work itself: it hands parts of the
+table to the processes that run structseal worker, and shows how far they are. Ctrl-C
+only ends the looking on then.`,
 		Example: "  structseal rows reencrypt --config structseal.config.json --rows-per-second 2000",
 	}, o, rotate.Reencrypt)
 }

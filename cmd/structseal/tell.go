@@ -159,6 +159,18 @@ func (t *teller) badRow(e *rotate.RowError) {
 	}
 }
 
+// failedPart tells of a part that was given up.
+func (t *teller) failedPart(text string, event failedEvent) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asJSON {
+		t.write(event)
+		return
+	}
+	t.clear()
+	fmt.Fprintln(t.err, text)
+}
+
 // An event begins what is told to programs, a line each.
 type event struct {
 	Format string    `json:"format"` // "structseal-rows/1"

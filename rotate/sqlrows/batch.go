@@ -63,6 +63,13 @@ func (t *Table) batch(ctx context.Context, after sql.NullString, upto []any, lim
 			return done{}, err
 		}
 		out.reached = sql.NullString{String: text, Valid: true}
+		if upto != nil && !out.Done {
+			end, err := encodeKey(upto)
+			if err != nil {
+				return done{}, err
+			}
+			out.Done = text == end // nothing can be between
+		}
 	}
 	err = t.transaction(ctx, func(tx *sql.Tx) error {
 		out.Written, out.Conflicts, out.bad = 0, 0, nil

@@ -24,11 +24,19 @@ type Range struct {
 // Errors: rotate.ErrMismatch for a key that rows can't be gone through by; the
 // database's.
 func (t *Table) Ranges(ctx context.Context, rows int) iter.Seq2[Range, error] {
+	return t.RangesAfter(ctx, "", rows)
+}
+
+// RangesAfter is Ranges for the rows behind a position, which is the UpTo of an earlier
+// range: so an engine that was stopped goes on.
+//
+// Errors: those of Ranges; rotate.ErrMismatch if the position is none of this table.
+func (t *Table) RangesAfter(ctx context.Context, after string, rows int) iter.Seq2[Range, error] {
 	return func(yield func(Range, error) bool) {
 		if rows <= 0 {
 			rows = t.perPart
 		}
-		for after := ""; ; {
+		for after := after; ; {
 			r, err := t.rangeBehind(ctx, after, rows)
 			if !yield(r, err) || err != nil || r.UpTo == "" {
 				return
@@ -77,6 +85,26 @@ func (t *Table) Part(r Range, complete func(context.Context, *sql.Tx, Done) erro
 	return p, err
 }
 
+// Steps is Part with a note in the transaction of each batch, not of the last one alone:
+// for an engine that remembers how far a range is. A range that begins at Reached goes on
+// there.
+//
+// Errors: those of Part.
+func (t *Table) Steps(r Range, note func(context.Context, *sql.Tx, Step) error) (rotate.Part, error) {
+	p, err := t.Part(r, nil)
+	if err == nil {
+		p.(*ranged).note = note
+	}
+	return p, err
+}
+
+// A Step is what one batch has done of a range.
+type Step struct {
+	rotate.Batch                    // Done: it was the last one
+	Bad          []*rotate.RowError // values that are left as they are
+	Reached      string             // position of the last row that is done
+}
+
 // Done is what was done of a range.
 type Done struct {
 	Rows      int                // read
@@ -92,12 +120,16 @@ type ranged struct {
 	upto     []any
 	done     Done // in the batches that are durable
 	complete func(context.Context, *sql.Tx, Done) error
+	note     func(context.Context, *sql.Tx, Step) error // or this one
 }
 
 // Batch implements [rotate.Part].
 func (p *ranged) Batch(ctx context.Context, limit int, change func(context.Context, []rotate.Row) error) (rotate.Batch, error) {
 	sum := p.done
 	b, err := p.t.batch(ctx, p.reached, p.upto, limit, change, func(ctx context.Context, tx *sql.Tx, b done) error {
+		if p.note != nil {
+			return p.note(ctx, tx, Step{b.Batch, b.bad, b.reached.String})
+		}
 		sum = Done{p.done.Rows + b.Rows, p.done.Written + b.Written, p.done.Conflicts + b.Conflicts, append(p.done.Bad[:len(p.done.Bad):len(p.done.Bad)], b.bad...)}
 		if !b.Done {
 			return nil

@@ -23,7 +23,10 @@ import (
 var long = os.Getenv("STRUCTSEAL_LONG") == "1"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
+	for env, child := range map[string]func() error{childEnv: child, riverChildEnv: riverChild} {
+		if os.Getenv(env) == "" {
+			continue
+		}
 		if err := child(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

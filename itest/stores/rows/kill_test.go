@@ -1,7 +1,6 @@
 package rows
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -130,22 +129,7 @@ func (s *site) spawn(t testing.TB, c task) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := fmt.Fscanln(out, new(string)); err != nil {
-		t.Fatalf("a worker doesn't begin: %v\n%s", err, &stderr)
-	}
-	return cmd
+	return spawn(t, childEnv, string(text))
 }
 
 // killed reports whether a worker was killed, and not done before.

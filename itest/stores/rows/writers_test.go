@@ -69,9 +69,13 @@ func (s *site) rewrite(ctx context.Context, ring *keyring.Keyring, h *history, i
 // writing lets writers rewrite random rows, each one in a while, until stop is called,
 // which returns what they have done.
 func (s *site) writing(t testing.TB, ring *keyring.Keyring, rows int64, writers int, pause time.Duration) (stop func() *history) {
-	ctx := context.Background()
-	var end atomic.Bool // no context: who is interrupted at COMMIT doesn't know what he did
-	h := &history{versions: make([]atomic.Int64, rows+1)}
+	return s.writingOn(t, ring, &history{versions: make([]atomic.Int64, rows+1)}, writers, pause)
+}
+
+// writingOn is writing that goes on with a history.
+func (s *site) writingOn(t testing.TB, ring *keyring.Keyring, h *history, writers int, pause time.Duration) (stop func() *history) {
+	ctx, rows := context.Background(), int64(len(h.versions)-1)
+	var end atomic.Bool                 // no context: who is interrupted at COMMIT doesn't know what he did
 	locks := make([]sync.Mutex, rows+1) // the history of a row is in one order
 	var wg sync.WaitGroup
 	for range writers {
