@@ -50,7 +50,7 @@ var (
 
 // A FieldError says where something failed. It never holds the value.
 type FieldError struct {
-	Op    string // "encrypt" or "decrypt"
+	Op    string // "encrypt", "decrypt" or "re-encrypt"
 	Type  string // Go type that has the field, "main.Customer"
 	Field string // Go name of the field
 	Label string // path of labels from the record, "customer.lines[2/3].note"

@@ -3,8 +3,6 @@ package structseal
 import (
 	"context"
 	"reflect"
-
-	"github.com/structseal/structseal/crypto"
 )
 
 // FieldState is what [Inspect] tells of one sealed value.
@@ -51,20 +49,7 @@ func Inspect(v any, opts ...Option) ([]FieldState, error) {
 	for i := range j.items {
 		it := &j.items[i]
 		states[i].Label = pathText(j.pathOf(it))
-		var ct []byte
-		switch it.n.kind {
-		case kindString:
-			if ct, err = crypto.ParseText(nil, *(*string)(it.p)); err != nil {
-				continue
-			}
-		case kindBytes:
-			ct = *(*[]byte)(it.p)
-		default:
-			ct = it.sealed().ciphertext()
-		}
-		if id, err := crypto.KeyID(ct); err == nil {
-			states[i].Sealed, states[i].KeyID = true, id
-		}
+		states[i].KeyID, states[i].Sealed = j.header(it)
 	}
 	return states, nil
 }

@@ -22,6 +22,7 @@ type options struct {
 	literal        bool
 	allowPlaintext bool
 	plaintexts     *atomic.Int64
+	reencryption   *Reencryption
 	err            error
 }
 

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	opEncrypt = "encrypt"
-	opDecrypt = "decrypt"
+	opEncrypt   = "encrypt"
+	opDecrypt   = "decrypt"
+	opReencrypt = "re-encrypt"
 )
 
 // Encrypt returns a copy of v in which every sealed field holds its ciphertext,
@@ -159,10 +160,13 @@ func runStruct(ctx context.Context, ring *keyring.Keyring, op string, t reflect.
 	if err := j.record(p, v, o.only); err != nil {
 		return err
 	}
-	if op == opEncrypt {
+	switch op {
+	case opEncrypt:
 		err = j.seal()
-	} else {
+	case opDecrypt:
 		err = j.open()
+	case opReencrypt:
+		err = j.reencrypt()
 	}
 	if err == nil {
 		j.finish()
