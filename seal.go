@@ -14,9 +14,9 @@ import (
 // record's: it would keep the whole alive.
 const largeValue = 1 << 14
 
-// seal encrypts all items. First every plaintext is looked at, so that the
-// record's ciphertexts can share one piece of memory.
-func (j *job) seal() error {
+// seal encrypts all items; base is where a flat record is. First every plaintext is
+// looked at, so that the record's ciphertexts can share one piece of memory.
+func (j *job) seal(base unsafe.Pointer) error {
 	var err error
 	total := 0
 	for i := range j.items {
@@ -25,7 +25,7 @@ func (j *job) seal() error {
 			return j.itemFailure(it, 0, err)
 		}
 		j.keys[it.key].count++
-		n, err := j.measure(it)
+		n, err := j.measure(it, base)
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (j *job) seal() error {
 	j.sealing = -1
 	arena := make([]byte, 0, total)
 	for i := range j.items {
-		if arena, err = j.sealItem(&j.items[i], arena); err != nil {
+		if arena, err = j.sealItem(&j.items[i], base, arena); err != nil {
 			return err
 		}
 	}
@@ -61,11 +61,11 @@ func (j *job) primary(it *item) error {
 
 // measure looks at an item's plaintext and returns how much of the shared memory
 // its ciphertext takes.
-func (j *job) measure(it *item) (int, error) {
+func (j *job) measure(it *item, base unsafe.Pointer) (int, error) {
 	overhead := j.keys[it.key].Suite().Overhead()
 	switch it.n.kind {
 	case kindString:
-		s := *(*string)(it.p)
+		s := *(*string)(it.at(base))
 		if len(s) > len(crypto.TextPrefix) && s[:len(crypto.TextPrefix)] == crypto.TextPrefix && !j.opt.literal {
 			if ct, err := crypto.ParseText(j.frame[:0], s); err == nil {
 				j.frame = ct
@@ -76,7 +76,7 @@ func (j *job) measure(it *item) (int, error) {
 		}
 		return crypto.TextLen(len(s) + overhead), nil
 	case kindBytes:
-		b := *(*[]byte)(it.p)
+		b := *(*[]byte)(it.at(base))
 		if len(b) > 0 && b[0] == 1 && !j.opt.literal {
 			if err := j.refuseCiphertext(it, b); err != nil {
 				return 0, err
@@ -166,12 +166,12 @@ func (j *job) contextOf(it *item) []byte {
 }
 
 // sealItem puts an item's ciphertext into the copy. arena has room for it.
-func (j *job) sealItem(it *item, arena []byte) ([]byte, error) {
+func (j *job) sealItem(it *item, base unsafe.Pointer, arena []byte) ([]byte, error) {
 	start := len(arena)
 	var err error
 	switch it.n.kind {
 	case kindString:
-		s := (*string)(it.p)
+		s := (*string)(it.at(base))
 		if j.frame, err = j.sealBytes(j.frame[:0], it, unsafe.Slice(unsafe.StringData(*s), len(*s))); err != nil {
 			return nil, j.itemFailure(it, j.keys[it.key].ID(), err)
 		}
@@ -179,7 +179,7 @@ func (j *job) sealItem(it *item, arena []byte) ([]byte, error) {
 		*s = unsafe.String(&arena[start], len(arena)-start)
 		return arena, nil
 	case kindBytes:
-		b := (*[]byte)(it.p)
+		b := (*[]byte)(it.at(base))
 		if len(*b) >= largeValue {
 			if *b, err = j.sealBytes(nil, it, *b); err != nil {
 				return nil, j.itemFailure(it, j.keys[it.key].ID(), err)
