@@ -96,9 +96,25 @@ func (j *job) flat(p *plan, base unsafe.Pointer, only labels) error {
 		if n.kind == kindBytes && *(*[]byte)(v) == nil {
 			continue
 		}
-		j.items = append(j.items, item{f: f, n: n, binds: binds, scope: owner})
+		j.listFlat(f, n, binds, owner)
 	}
 	return nil
+}
+
+// listFlat lists a value of a flat record. The last record of the job was mostly of the
+// same type, so that its pointers are there already: writing them again would cost a
+// write barrier each while the garbage collector runs.
+func (j *job) listFlat(f *field, n *node, binds span, owner int) {
+	at := len(j.items)
+	if at == cap(j.items) {
+		j.items = append(j.items, item{f: f, n: n})
+	}
+	j.items = j.items[:at+1]
+	it := &j.items[at]
+	if it.f != f || it.n != n || it.p != nil {
+		*it = item{f: f, n: n}
+	}
+	it.path, it.binds, it.text, it.key, it.scope, it.pass = span{}, binds, span{}, 0, owner, false
 }
 
 // at is where the value of an item is, in the record at base if that is flat.

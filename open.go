@@ -96,8 +96,7 @@ func (j *job) findKey(it *item, id uint32) (*crypto.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	it.key = len(j.keys)
-	j.keys = append(j.keys, jobKey{key, purpose, it.scope, 0})
+	j.addKey(it, key, purpose)
 	return key, nil
 }
 

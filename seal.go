@@ -54,9 +54,22 @@ func (j *job) primary(it *item) error {
 	if err != nil {
 		return err
 	}
-	it.key = len(j.keys)
-	j.keys = append(j.keys, jobKey{key, purpose, it.scope, 0})
+	j.addKey(it, key, purpose)
 	return nil
+}
+
+// addKey adds a key for an item. Like listFlat it doesn't write what is there already.
+func (j *job) addKey(it *item, key *crypto.Key, purpose keyring.Purpose) {
+	it.key = len(j.keys)
+	if it.key == cap(j.keys) {
+		j.keys = append(j.keys, jobKey{})
+	}
+	j.keys = j.keys[:it.key+1]
+	k := &j.keys[it.key]
+	if k.Key != key {
+		k.Key = key
+	}
+	k.purpose, k.scope, k.count = purpose, it.scope, 0
 }
 
 // measure looks at an item's plaintext and returns how much of the shared memory

@@ -29,6 +29,7 @@ type job struct {
 	opt  *options
 
 	items  []item
+	walked bool     // items have addresses
 	keys   []jobKey // of the items
 	scopes []scope  // of the records that have a subject
 	maps   []pendingMap
@@ -98,31 +99,36 @@ var jobs = sync.Pool{New: func() any { return new(job) }}
 
 func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options) *job {
 	j := jobs.Get().(*job)
-	j.ctx, j.ring, j.op, j.opt = ctx, ring, op, opt
-	if ring != nil {
-		j.opening = aad.AppendRing(j.opening[:0], ring.Name())
+	j.ctx, j.op, j.opt = ctx, op, opt
+	if j.ring != ring {
+		j.ring = ring
+		if ring != nil {
+			j.opening = aad.AppendRing(j.opening[:0], ring.Name())
+		}
 	}
 	return j
 }
 
-// release wipes what the job has seen and keeps its memory for the next one.
+// release wipes what the job has seen and keeps its memory for the next one. What it
+// leaves there are plans, which live for ever, and keys, which their ring wipes.
 func (j *job) release() {
-	clear(j.items)
 	for i := range j.scopes {
 		j.scopes[i].keys.Release()
 	}
+	if j.walked {
+		clear(j.items)
+		clear(j.maps)
+		clear(j.seen)
+		j.walked, j.maps = false, j.maps[:0]
+	}
 	clear(j.scopes)
-	j.scopes = j.scopes[:0]
-	clear(j.keys)
-	clear(j.maps)
-	clear(j.seen)
 	clear(j.text)
 	clear(j.frame[:min(j.opened, cap(j.frame))])
 	j.opened = 0
-	j.items, j.keys, j.maps = j.items[:0], j.keys[:0], j.maps[:0]
+	j.items, j.keys, j.scopes = j.items[:0], j.keys[:0], j.scopes[:0]
 	j.stack, j.paths, j.binds = j.stack[:0], j.paths[:0], j.binds[:0]
 	j.text, j.frame = j.text[:0], j.frame[:0]
-	j.ctx, j.ring, j.opt, j.depth = nil, nil, nil, 0
+	j.ctx, j.opt, j.depth = nil, nil, 0
 	if cap(j.text)+cap(j.frame) > 1<<16 || cap(j.items) > 1<<10 {
 		return // a huge record must not stay in the pool
 	}
@@ -141,6 +147,7 @@ type at struct {
 
 // record walks a struct that is a record, at base in the copy.
 func (j *job) record(p *plan, base unsafe.Pointer, only labels) error {
+	j.walked = true
 	var binds span
 	owner := 0
 	if j.ring != nil { // Inspect reads headers only
