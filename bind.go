@@ -60,11 +60,31 @@ func bindKindOf(t reflect.Type) (bindKind, string) {
 	return bindInvalid, fmt.Sprintf("%s can't bind; use a string, []byte, [N]byte, an integer or an encoding.TextMarshaler", t)
 }
 
-// appendBind appends the text of the bind value at p.
+// appendBind appends the text of the bind value at p to dst.
 //
 // The zero value is refused: it is what an id has before the database made it,
 // and two rows sealed then could be swapped.
 func appendBind(dst []byte, kind bindKind, t reflect.Type, p unsafe.Pointer) ([]byte, error) {
+	if kind != bindText {
+		return appendPlainBind(dst, kind, t, p)
+	}
+	v := reflect.NewAt(t, p)
+	if v.Elem().IsZero() {
+		return nil, errEmptyBind
+	}
+	text, err := v.Interface().(encoding.TextMarshaler).MarshalText()
+	if err != nil {
+		return nil, fmt.Errorf("bind value: %w", err)
+	}
+	if len(text) == 0 {
+		return nil, errEmptyBind
+	}
+	return append(dst, text...), nil
+}
+
+// appendPlainBind is appendBind for kinds that have no method of their own. p may point
+// into a stack.
+func appendPlainBind(dst []byte, kind bindKind, t reflect.Type, p unsafe.Pointer) ([]byte, error) {
 	start := len(dst)
 	switch kind {
 	case bindString:
@@ -72,13 +92,33 @@ func appendBind(dst []byte, kind bindKind, t reflect.Type, p unsafe.Pointer) ([]
 	case bindBytes:
 		dst = append(dst, *(*[]byte)(p)...)
 	case bindInt:
-		n := reflect.NewAt(t, p).Elem().Int()
+		var n int64
+		switch t.Size() {
+		case 1:
+			n = int64(*(*int8)(p))
+		case 2:
+			n = int64(*(*int16)(p))
+		case 4:
+			n = int64(*(*int32)(p))
+		default:
+			n = *(*int64)(p)
+		}
 		if n == 0 {
 			return nil, errEmptyBind
 		}
 		dst = strconv.AppendInt(dst, n, 10)
 	case bindUint:
-		n := reflect.NewAt(t, p).Elem().Uint()
+		var n uint64
+		switch t.Size() {
+		case 1:
+			n = uint64(*(*uint8)(p))
+		case 2:
+			n = uint64(*(*uint16)(p))
+		case 4:
+			n = uint64(*(*uint32)(p))
+		default:
+			n = *(*uint64)(p)
+		}
 		if n == 0 {
 			return nil, errEmptyBind
 		}
@@ -89,16 +129,6 @@ func appendBind(dst []byte, kind bindKind, t reflect.Type, p unsafe.Pointer) ([]
 			return nil, errEmptyBind
 		}
 		dst = append(dst, b...)
-	case bindText:
-		v := reflect.NewAt(t, p)
-		if v.Elem().IsZero() {
-			return nil, errEmptyBind
-		}
-		text, err := v.Interface().(encoding.TextMarshaler).MarshalText()
-		if err != nil {
-			return nil, fmt.Errorf("bind value: %w", err)
-		}
-		dst = append(dst, text...)
 	}
 	if len(dst) == start {
 		return nil, errEmptyBind

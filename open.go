@@ -8,13 +8,13 @@ import (
 	"github.com/structseal/structseal/crypto"
 )
 
-// open decrypts all items. First every ciphertext is decoded and its key found,
+// open decrypts all items; base is where a flat record is. First every ciphertext is decoded and its key found,
 // so that the record's plaintexts can share one piece of memory.
-func (j *job) open() error {
+func (j *job) open(base unsafe.Pointer) error {
 	total, passed := 0, int64(0)
 	for i := range j.items {
 		it := &j.items[i]
-		n, err := j.decode(it)
+		n, err := j.decode(it, base)
 		if err != nil {
 			return err
 		}
@@ -26,7 +26,7 @@ func (j *job) open() error {
 	arena := make([]byte, 0, total)
 	var err error
 	for i := range j.items {
-		if arena, err = j.openItem(&j.items[i], arena); err != nil {
+		if arena, err = j.openItem(&j.items[i], base, arena); err != nil {
 			return err
 		}
 	}
@@ -38,11 +38,11 @@ func (j *job) open() error {
 
 // decode finds an item's ciphertext and key and returns how much of the shared
 // memory its plaintext takes.
-func (j *job) decode(it *item) (int, error) {
+func (j *job) decode(it *item, base unsafe.Pointer) (int, error) {
 	var ct []byte
 	switch it.n.kind {
 	case kindString:
-		s := *(*string)(it.p)
+		s := *(*string)(it.at(base))
 		if !strings.HasPrefix(s, crypto.TextPrefix) {
 			return 0, j.plaintext(it)
 		}
@@ -54,7 +54,7 @@ func (j *job) decode(it *item) (int, error) {
 		j.text = text
 		ct = j.text[it.text.from:it.text.to]
 	case kindBytes:
-		ct = *(*[]byte)(it.p)
+		ct = *(*[]byte)(it.at(base))
 		if len(ct) == 0 || ct[0] != 1 {
 			return 0, j.plaintext(it)
 		}
@@ -96,8 +96,7 @@ func (j *job) findKey(it *item, id uint32) (*crypto.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	it.key = len(j.keys)
-	j.keys = append(j.keys, jobKey{key, purpose, it.scope, 0})
+	j.addKey(it, key, purpose)
 	return key, nil
 }
 
@@ -111,7 +110,7 @@ func (j *job) plaintext(it *item) error {
 }
 
 // openItem puts an item's plaintext into the copy. arena has room for it.
-func (j *job) openItem(it *item, arena []byte) ([]byte, error) {
+func (j *job) openItem(it *item, base unsafe.Pointer, arena []byte) ([]byte, error) {
 	if it.pass {
 		if it.n.kind == kindSealed {
 			cell := it.sealed()
@@ -133,10 +132,10 @@ func (j *job) openItem(it *item, arena []byte) ([]byte, error) {
 			return nil, j.openFailure(it, err)
 		}
 		arena = append(arena, out...)
-		*(*string)(it.p) = unsafe.String(unsafe.SliceData(arena[start:]), len(out))
+		*(*string)(it.at(base)) = unsafe.String(unsafe.SliceData(arena[start:]), len(out))
 		return arena, nil
 	case kindBytes:
-		b := (*[]byte)(it.p)
+		b := (*[]byte)(it.at(base))
 		if len(*b)-key.Suite().Overhead() >= largeValue {
 			out, err := key.Open(nil, *b, j.contextOf(it))
 			if err != nil {

@@ -26,6 +26,7 @@ type plan struct {
 	marker  sealtag.Tag
 	binds   []bindField // sorted by label; the subject's field, too
 	rowBind bool        // a bind field ties the record to its row
+	flat    bool        // see flat.go
 	subject *bindField  // the one of binds that says whose keys to seal with, if any
 	fields  []field     // in declaration order
 	errs    []error     // *TagErrors of this type and of what it embeds
@@ -129,6 +130,7 @@ func planOf(t reflect.Type) (*plan, error) {
 	}
 	c := compiler{plans: map[reflect.Type]*plan{}}
 	p := c.structPlan(t)
+	p.flat = p.isFlat()
 	r := &compiled{p, c.check(p)}
 	plans.done.Store(t, r)
 	return r.plan, r.err

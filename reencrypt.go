@@ -80,14 +80,14 @@ func (j *job) reencrypt() error {
 		}
 	}
 	j.items = stale
-	if err := j.open(); err != nil {
+	if err := j.open(nil); err != nil {
 		return err
 	}
 	// Sealing finds its keys anew, and the plaintexts where opening has put them.
 	clear(j.text)
 	clear(j.frame[:min(j.opened, cap(j.frame))])
 	j.text, j.keys = j.text[:0], j.keys[:0]
-	if err := j.seal(); err != nil {
+	if err := j.seal(nil); err != nil {
 		return err
 	}
 	found.Changed = len(stale)

@@ -14,9 +14,9 @@ import (
 // record's: it would keep the whole alive.
 const largeValue = 1 << 14
 
-// seal encrypts all items. First every plaintext is looked at, so that the
-// record's ciphertexts can share one piece of memory.
-func (j *job) seal() error {
+// seal encrypts all items; base is where a flat record is. First every plaintext is
+// looked at, so that the record's ciphertexts can share one piece of memory.
+func (j *job) seal(base unsafe.Pointer) error {
 	var err error
 	total := 0
 	for i := range j.items {
@@ -25,7 +25,7 @@ func (j *job) seal() error {
 			return j.itemFailure(it, 0, err)
 		}
 		j.keys[it.key].count++
-		n, err := j.measure(it)
+		n, err := j.measure(it, base)
 		if err != nil {
 			return err
 		}
@@ -33,12 +33,93 @@ func (j *job) seal() error {
 	}
 	j.sealing = -1
 	arena := make([]byte, 0, total)
-	for i := range j.items {
-		if arena, err = j.sealItem(&j.items[i], arena); err != nil {
+	for at := 0; at < len(j.items); {
+		n := j.alike(at, base)
+		if n > 1 {
+			arena, err = j.sealItems(j.items[at:at+n], base, arena)
+		} else {
+			arena, err = j.sealItem(&j.items[at], base, arena)
+		}
+		if err != nil {
 			return err
 		}
+		at += n
 	}
 	return nil
+}
+
+// together is how many values are sealed in one go.
+const together = 16
+
+// alike is how many items from at on can be sealed in one go: short ones of one kind,
+// under one key.
+func (j *job) alike(at int, base unsafe.Pointer) int {
+	first := &j.items[at]
+	n := 0
+	for at+n < len(j.items) && n < together {
+		it := &j.items[at+n]
+		if it.key != first.key || it.n.kind != first.n.kind || it.f.det != "" || it.n.kind == kindSealed || it.size(base) >= largeValue {
+			break
+		}
+		n++
+	}
+	return max(n, 1)
+}
+
+// size is the length of a string or of bytes.
+func (it *item) size(base unsafe.Pointer) int {
+	if it.n.kind == kindString {
+		return len(*(*string)(it.at(base)))
+	}
+	return len(*(*[]byte)(it.at(base)))
+}
+
+// sealItems is sealItem for items that are alike.
+func (j *job) sealItems(items []item, base unsafe.Pointer, arena []byte) ([]byte, error) {
+	key := &j.keys[items[0].key]
+	if err := j.useKey(items[0].key); err != nil {
+		return nil, j.itemFailure(&items[0], key.ID(), err)
+	}
+	var values [together]crypto.Value
+	j.context = j.context[:0]
+	for i := range items {
+		it := &items[i]
+		from := len(j.context)
+		j.context = j.appendContext(j.context, it)
+		values[i].Context = j.context[from:]
+		if it.n.kind == kindString {
+			s := *(*string)(it.at(base))
+			values[i].Plaintext = unsafe.Slice(unsafe.StringData(s), len(s))
+		} else {
+			values[i].Plaintext = *(*[]byte)(it.at(base))
+		}
+	}
+	overhead := key.Suite().Overhead()
+	if items[0].n.kind == kindBytes {
+		at := len(arena)
+		arena, err := j.sealer.SealAll(arena, values[:len(items)])
+		if err != nil {
+			return nil, j.itemFailure(&items[0], key.ID(), err)
+		}
+		for i := range items {
+			end := at + overhead + len(values[i].Plaintext)
+			*(*[]byte)(items[i].at(base)) = arena[at:end:end]
+			at = end
+		}
+		return arena, nil
+	}
+	frames, err := j.sealer.SealAll(j.frame[:0], values[:len(items)])
+	if err != nil {
+		return nil, j.itemFailure(&items[0], key.ID(), err)
+	}
+	j.frame = frames
+	for i := range items {
+		start, n := len(arena), overhead+len(values[i].Plaintext)
+		arena = crypto.AppendText(arena, frames[:n])
+		*(*string)(items[i].at(base)) = unsafe.String(&arena[start], len(arena)-start)
+		frames = frames[n:]
+	}
+	return arena, nil
 }
 
 // primary finds the key to seal an item with. A record mostly uses one.
@@ -54,18 +135,31 @@ func (j *job) primary(it *item) error {
 	if err != nil {
 		return err
 	}
-	it.key = len(j.keys)
-	j.keys = append(j.keys, jobKey{key, purpose, it.scope, 0})
+	j.addKey(it, key, purpose)
 	return nil
+}
+
+// addKey adds a key for an item. Like listFlat it doesn't write what is there already.
+func (j *job) addKey(it *item, key *crypto.Key, purpose keyring.Purpose) {
+	it.key = len(j.keys)
+	if it.key == cap(j.keys) {
+		j.keys = append(j.keys, jobKey{})
+	}
+	j.keys = j.keys[:it.key+1]
+	k := &j.keys[it.key]
+	if k.Key != key {
+		k.Key = key
+	}
+	k.purpose, k.scope, k.count = purpose, it.scope, 0
 }
 
 // measure looks at an item's plaintext and returns how much of the shared memory
 // its ciphertext takes.
-func (j *job) measure(it *item) (int, error) {
+func (j *job) measure(it *item, base unsafe.Pointer) (int, error) {
 	overhead := j.keys[it.key].Suite().Overhead()
 	switch it.n.kind {
 	case kindString:
-		s := *(*string)(it.p)
+		s := *(*string)(it.at(base))
 		if len(s) > len(crypto.TextPrefix) && s[:len(crypto.TextPrefix)] == crypto.TextPrefix && !j.opt.literal {
 			if ct, err := crypto.ParseText(j.frame[:0], s); err == nil {
 				j.frame = ct
@@ -76,7 +170,7 @@ func (j *job) measure(it *item) (int, error) {
 		}
 		return crypto.TextLen(len(s) + overhead), nil
 	case kindBytes:
-		b := *(*[]byte)(it.p)
+		b := *(*[]byte)(it.at(base))
 		if len(b) > 0 && b[0] == 1 && !j.opt.literal {
 			if err := j.refuseCiphertext(it, b); err != nil {
 				return 0, err
@@ -159,19 +253,24 @@ func (j *job) contextOf(it *item) []byte {
 		j.context = aad.AppendDeterministic(j.context[:0], crypto.Deterministic.String(), j.ring.Name(), it.f.det)
 		return j.context
 	}
-	j.context = append(j.context[:0], j.opening...)
-	j.context = append(j.context, j.pathOf(it)...)
-	j.context = append(j.context, j.binds[it.binds.from:it.binds.to]...)
+	j.context = j.appendContext(j.context[:0], it)
 	return j.context
 }
 
+// appendContext encodes the context of an item that isn't deterministic.
+func (j *job) appendContext(dst []byte, it *item) []byte {
+	dst = append(dst, j.opening...)
+	dst = append(dst, j.pathOf(it)...)
+	return append(dst, j.binds[it.binds.from:it.binds.to]...)
+}
+
 // sealItem puts an item's ciphertext into the copy. arena has room for it.
-func (j *job) sealItem(it *item, arena []byte) ([]byte, error) {
+func (j *job) sealItem(it *item, base unsafe.Pointer, arena []byte) ([]byte, error) {
 	start := len(arena)
 	var err error
 	switch it.n.kind {
 	case kindString:
-		s := (*string)(it.p)
+		s := (*string)(it.at(base))
 		if j.frame, err = j.sealBytes(j.frame[:0], it, unsafe.Slice(unsafe.StringData(*s), len(*s))); err != nil {
 			return nil, j.itemFailure(it, j.keys[it.key].ID(), err)
 		}
@@ -179,7 +278,7 @@ func (j *job) sealItem(it *item, arena []byte) ([]byte, error) {
 		*s = unsafe.String(&arena[start], len(arena)-start)
 		return arena, nil
 	case kindBytes:
-		b := (*[]byte)(it.p)
+		b := (*[]byte)(it.at(base))
 		if len(*b) >= largeValue {
 			if *b, err = j.sealBytes(nil, it, *b); err != nil {
 				return nil, j.itemFailure(it, j.keys[it.key].ID(), err)
@@ -204,11 +303,20 @@ func (j *job) sealBytes(dst []byte, it *item, plaintext []byte) ([]byte, error) 
 	if it.f.det != "" {
 		return j.keys[it.key].Seal(dst, plaintext, j.contextOf(it))
 	}
-	if j.sealing != it.key {
-		if err := j.sealer.Reset(j.keys[it.key].Key, j.keys[it.key].count); err != nil {
-			return nil, err
-		}
-		j.sealing = it.key
+	if err := j.useKey(it.key); err != nil {
+		return nil, err
 	}
 	return j.sealer.Seal(dst, plaintext, j.contextOf(it))
+}
+
+// useKey has the sealer use a key of the job.
+func (j *job) useKey(n int) error {
+	if j.sealing == n {
+		return nil
+	}
+	err := j.sealer.Reset(j.keys[n].Key, j.keys[n].count)
+	if err == nil {
+		j.sealing = n
+	}
+	return err
 }

@@ -71,13 +71,21 @@ func Check[T any]() error {
 }
 
 func one[T any](ctx context.Context, ring *keyring.Keyring, op string, v T, opts []Option) (T, error) {
-	out := v
+	var zero T
 	o, err := newOptions(opts)
-	if err == nil {
-		err = run(ctx, ring, op, reflect.TypeFor[T](), unsafe.Pointer(&out), o)
-	}
 	if err != nil {
-		var zero T
+		return zero, err
+	}
+	t := reflect.TypeFor[T]()
+	if p := flatPlan(t); p != nil {
+		out := v
+		if err := runFlat(ctx, ring, op, p, unsafe.Pointer(&out), o); err != nil {
+			return zero, err
+		}
+		return out, nil
+	}
+	out := v
+	if err := run(ctx, ring, op, t, unsafe.Pointer(&out), o); err != nil {
 		return zero, err
 	}
 	return out, nil
@@ -144,16 +152,11 @@ func runStruct(ctx context.Context, ring *keyring.Keyring, op string, t reflect.
 	if err != nil {
 		return err
 	}
-	if ring == nil {
-		return invalid("a nil keyring")
+	if p.flat && op != opReencrypt {
+		return runFlat(ctx, ring, op, p, v, o)
 	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("structseal: %s %s: %w", op, t, err)
-	}
-	if o.only != nil {
-		if err := o.only.validate(p, ""); err != nil {
-			return err
-		}
+	if err := ready(ctx, ring, op, p, o); err != nil {
+		return err
 	}
 	j := newJob(ctx, ring, op, o)
 	defer j.release()
@@ -162,9 +165,9 @@ func runStruct(ctx context.Context, ring *keyring.Keyring, op string, t reflect.
 	}
 	switch op {
 	case opEncrypt:
-		err = j.seal()
+		err = j.seal(nil)
 	case opDecrypt:
-		err = j.open()
+		err = j.open(nil)
 	case opReencrypt:
 		err = j.reencrypt()
 	}
@@ -172,4 +175,18 @@ func runStruct(ctx context.Context, ring *keyring.Keyring, op string, t reflect.
 		j.finish()
 	}
 	return err
+}
+
+// ready reports what keeps a verb from beginning.
+func ready(ctx context.Context, ring *keyring.Keyring, op string, p *plan, o *options) error {
+	if ring == nil {
+		return invalid("a nil keyring")
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("structseal: %s %s: %w", op, p.typ, err)
+	}
+	if o.only != nil {
+		return o.only.validate(p, "")
+	}
+	return nil
 }

@@ -28,16 +28,18 @@ type job struct {
 	op   string
 	opt  *options
 
-	items   []item
-	keys    []jobKey // of the items
-	scopes  []scope  // of the records that have a subject
-	maps    []pendingMap
-	seen    map[visit]struct{}
-	depth   int
-	stack   []byte // encoded path elements from the record down to here
-	paths   []byte // encoded paths of the items below the record's own level
-	binds   []byte // encoded bindings of every record
-	bindBuf []byte // text of one bind value
+	items  []item
+	walked bool     // items have addresses
+	keys   []jobKey // of the items
+	scopes []scope  // of the records that have a subject
+	maps   []pendingMap
+	seen   map[visit]struct{}
+	depth  int
+	stack  []byte // encoded path elements from the record down to here
+	paths  []byte // encoded paths of the items below the record's own level
+	binds  []byte // encoded bindings of every record
+	texts  []byte // of the bind values of one record
+	ends   []int  // where each of them ends
 
 	opening []byte // encoded magic and ring name
 	context []byte // context of one item
@@ -51,7 +53,7 @@ type job struct {
 // item is one value to seal or open. It has few pointers, because every one that
 // is written costs a write barrier while the garbage collector runs.
 type item struct {
-	p unsafe.Pointer // in the copy
+	p unsafe.Pointer // in the copy; nil for a field of a flat record
 	f *field
 	n *node // leaf
 	// Where its encoded path is in job.paths; 0, 0 is the field's own. And where
@@ -97,31 +99,36 @@ var jobs = sync.Pool{New: func() any { return new(job) }}
 
 func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options) *job {
 	j := jobs.Get().(*job)
-	j.ctx, j.ring, j.op, j.opt = ctx, ring, op, opt
-	if ring != nil {
-		j.opening = aad.AppendRing(j.opening[:0], ring.Name())
+	j.ctx, j.op, j.opt = ctx, op, opt
+	if j.ring != ring {
+		j.ring = ring
+		if ring != nil {
+			j.opening = aad.AppendRing(j.opening[:0], ring.Name())
+		}
 	}
 	return j
 }
 
-// release wipes what the job has seen and keeps its memory for the next one.
+// release wipes what the job has seen and keeps its memory for the next one. What it
+// leaves there are plans, which live for ever, and keys, which their ring wipes.
 func (j *job) release() {
-	clear(j.items)
 	for i := range j.scopes {
 		j.scopes[i].keys.Release()
 	}
+	if j.walked {
+		clear(j.items)
+		clear(j.maps)
+		clear(j.seen)
+		j.walked, j.maps = false, j.maps[:0]
+	}
 	clear(j.scopes)
-	j.scopes = j.scopes[:0]
-	clear(j.keys)
-	clear(j.maps)
-	clear(j.seen)
 	clear(j.text)
 	clear(j.frame[:min(j.opened, cap(j.frame))])
 	j.opened = 0
-	j.items, j.keys, j.maps = j.items[:0], j.keys[:0], j.maps[:0]
+	j.items, j.keys, j.scopes = j.items[:0], j.keys[:0], j.scopes[:0]
 	j.stack, j.paths, j.binds = j.stack[:0], j.paths[:0], j.binds[:0]
 	j.text, j.frame = j.text[:0], j.frame[:0]
-	j.ctx, j.ring, j.opt, j.depth = nil, nil, nil, 0
+	j.ctx, j.opt, j.depth = nil, nil, 0
 	if cap(j.text)+cap(j.frame) > 1<<16 || cap(j.items) > 1<<10 {
 		return // a huge record must not stay in the pool
 	}
@@ -140,17 +147,22 @@ type at struct {
 
 // record walks a struct that is a record, at base in the copy.
 func (j *job) record(p *plan, base unsafe.Pointer, only labels) error {
+	j.walked = true
 	var binds span
 	owner := 0
 	if j.ring != nil { // Inspect reads headers only
-		var err error
-		var id span
-		if binds, id, err = j.bindings(p, base); err != nil {
-			return err
+		j.texts, j.ends = j.texts[:0], j.ends[:0]
+		for i := range p.binds {
+			b := &p.binds[i]
+			text, err := appendBind(j.texts, b.kind, b.typ, unsafe.Add(base, b.offset))
+			if err != nil {
+				return j.bindFailure(b.owner, b.name, b.label, err)
+			}
+			j.texts, j.ends = text, append(j.ends, len(text))
 		}
-		if p.subject != nil {
-			j.scopes = append(j.scopes, scope{kind: p.subject.subjectKind, id: id})
-			owner = len(j.scopes)
+		var err error
+		if binds, owner, err = j.bindings(p); err != nil {
+			return err
 		}
 	}
 	return j.fields(p, base, at{record: p, binds: binds, scope: owner, start: len(j.stack)}, only)
@@ -333,14 +345,16 @@ func (j *job) finish() {
 	}
 }
 
-// bindings encodes the bind fields of a record and the Bind options, merged in
-// label order. The second span is the value of the subject's field.
-func (j *job) bindings(p *plan, base unsafe.Pointer) (binds, subject span, err error) {
+// bindings encodes the bind fields of a record, whose texts are in job.texts, and the
+// Bind options, merged in label order. owner is the scope of the record's values.
+func (j *job) bindings(p *plan) (binds span, owner int, err error) {
 	for _, label := range p.marker.Require {
 		if !j.opt.binds(label) {
-			return span{}, span{}, j.bindFailure(p.typ, "", label, fmt.Errorf("%w: the marker requires Bind(%q, value)", ErrUnbound, label))
+			return span{}, 0, j.bindFailure(p.typ, "", label, fmt.Errorf("%w: the marker requires Bind(%q, value)", ErrUnbound, label))
 		}
 	}
+	var subject span
+	from := 0
 	start := len(j.binds)
 	j.binds = aad.AppendCount(j.binds, len(p.binds)+len(j.opt.bind))
 	extra := j.opt.bind
@@ -351,13 +365,10 @@ func (j *job) bindings(p *plan, base unsafe.Pointer) (binds, subject span, err e
 			extra = extra[1:]
 		}
 		if len(extra) > 0 && extra[0].Label == b.label {
-			return span{}, span{}, j.bindFailure(b.owner, b.name, b.label, fmt.Errorf("%w: Bind(%q) has the label of this bind field", ErrInvalidArgument, b.label))
+			return span{}, 0, j.bindFailure(b.owner, b.name, b.label, fmt.Errorf("%w: Bind(%q) has the label of this bind field", ErrInvalidArgument, b.label))
 		}
-		text, err := appendBind(j.bindBuf[:0], b.kind, b.typ, unsafe.Add(base, b.offset))
-		if err != nil {
-			return span{}, span{}, j.bindFailure(b.owner, b.name, b.label, err)
-		}
-		j.bindBuf = text
+		text := j.texts[from:j.ends[i]]
+		from = j.ends[i]
 		j.binds = aad.AppendString(j.binds, b.label)
 		j.binds = aad.AppendString(j.binds, text)
 		if b == p.subject {
@@ -367,7 +378,11 @@ func (j *job) bindings(p *plan, base unsafe.Pointer) (binds, subject span, err e
 	for _, b := range extra {
 		j.appendExtra(b)
 	}
-	return span{start, len(j.binds)}, subject, nil
+	if p.subject != nil {
+		j.scopes = append(j.scopes, scope{kind: p.subject.subjectKind, id: subject})
+		owner = len(j.scopes)
+	}
+	return span{start, len(j.binds)}, owner, nil
 }
 
 func (j *job) appendExtra(b crypto.Binding) {

@@ -54,15 +54,9 @@ func (r *sealing) seal(dst, plaintext, context []byte) ([]byte, error) {
 		return w.seal(buf, start+at, nonce, context), nil
 	case Compact:
 		const text = prefixSize + nonceSize
-		if r.left == 0 {
-			// Once per record: a count that all cores write to is not free.
-			n := r.batch()
-			if err := r.key.meter.take(n); err != nil {
-				return nil, fmt.Errorf("crypto: key %08x: %w", c.id, err)
-			}
-			r.left = n
+		if err := r.count(c, 1); err != nil {
+			return nil, err
 		}
-		r.left--
 		buf := grow(dst, len(plaintext)+suites[Compact].overhead, context)[:start+text+len(plaintext)]
 		frame := buf[start:]
 		copy(frame[text:], plaintext)
@@ -79,6 +73,89 @@ func (r *sealing) seal(dst, plaintext, context []byte) ([]byte, error) {
 		putPrefix(prefix[:], c.id)
 		return append(append(grow(dst, prefixSize+len(body), context), prefix[:]...), body...), nil
 	}
+}
+
+// sealAll is [Sealer.SealAll] under the key given to reset. It goes over the values
+// twice: what AES-GCM reads in blocks was written in pieces long before, and needn't
+// be waited for.
+func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
+	c, err := r.live()
+	if err != nil {
+		return nil, err
+	}
+	if c.suite == Deterministic || len(values) > sealerNonces {
+		for i := range values {
+			if dst, err = r.seal(dst, values[i].Plaintext, values[i].Context); err != nil {
+				return nil, err
+			}
+		}
+		return dst, nil
+	}
+	total, overhead := 0, suites[c.suite].overhead
+	for i := range values {
+		if err := checkSize(c.suite, len(dst)+total, len(values[i].Plaintext)); err != nil {
+			return nil, err
+		}
+		total += overhead + len(values[i].Plaintext)
+	}
+	g, salt := c.gcm, (*[saltSize]byte)(nil)
+	start := prefixSize
+	switch {
+	case len(values) == 0:
+		return dst, nil
+	case c.suite == Default:
+		w, err := r.writerFor(c.xaes, len(values))
+		if err != nil {
+			return nil, err
+		}
+		g, salt, start = &w.gcm, &w.salt, prefixSize+saltSize
+	default:
+		if err := r.count(c, len(values)); err != nil {
+			return nil, err
+		}
+	}
+	out := grow(dst, total, nil)
+	at := len(dst)
+	for i := range values {
+		frame := out[at : at+overhead+len(values[i].Plaintext) : at+overhead+len(values[i].Plaintext)]
+		putPrefix(frame, c.id)
+		if salt != nil {
+			*(*[saltSize]byte)(frame[prefixSize:]) = *salt
+			*(*[commitSize]byte)(frame[start+nonceSize:]) = zeros
+		}
+		if n := r.nonceFor(g); n != nil {
+			*(*[nonceSize]byte)(frame[start:]) = *n
+		}
+		r.want--
+		copy(frame[overhead-tagSize:], values[i].Plaintext)
+		at += len(frame)
+	}
+	at = len(dst)
+	for i := range values {
+		n := overhead + len(values[i].Plaintext)
+		frame := out[at : at+n-tagSize : at+n]
+		if g.makesNonces {
+			g.seal(frame, start, nil, values[i].Context)
+		} else {
+			g.aead.Seal(frame[:start+nonceSize], frame[start:start+nonceSize], frame[start+nonceSize:], values[i].Context)
+		}
+		at += n
+	}
+	return out[:at], nil
+}
+
+// count takes n messages of the compact suite from the key's allowance.
+func (r *sealing) count(c *cipherState, n int) error {
+	if r.left < n {
+		// Once per record: a count that all cores write to is not free.
+		more := max(n-r.left, min(r.batch(), sealerNonces))
+		if err := r.key.meter.take(more); err != nil {
+			return fmt.Errorf("crypto: key %08x: %w", c.id, err)
+		}
+		r.left += more
+	}
+	r.left -= n
+	return nil
 }
 
 // checkSize refuses what AES-GCM can't seal and what the machine can't address.

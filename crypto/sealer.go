@@ -51,6 +51,30 @@ func (s *Sealer) Seal(dst, plaintext, context []byte) ([]byte, error) {
 	return r.seal(dst, plaintext, context)
 }
 
+// A Value is one of a record's.
+type Value struct {
+	Plaintext []byte
+	Context   []byte // what binds it, as for [Key.Seal]
+}
+
+// SealAll seals values of a record and appends their ciphertexts to dst, one after the
+// other, without anything in between: each is Suite.Overhead longer than its plaintext.
+// It is faster than a Seal for each. Plaintexts and contexts must not share memory with
+// what is behind dst.
+//
+// Errors: as [Key.Seal]; then dst is unchanged up to its length.
+//
+// Like Seal it panics when two goroutines use the Sealer at once.
+func (s *Sealer) SealAll(dst []byte, values []Value) ([]byte, error) {
+	if s.r == nil {
+		return nil, fmt.Errorf("crypto: sealer without a key: %w", ErrWiped)
+	}
+	r := s.r()
+	r.lock()
+	defer r.busy.Store(false)
+	return r.sealAll(dst, values)
+}
+
 func (r *shared) lock() {
 	if !r.busy.CompareAndSwap(false, true) {
 		panic("crypto: concurrent use of a Sealer")
@@ -103,6 +127,19 @@ func (r *sealing) writer(x *xaes) (*writer, error) {
 	}
 	r.left--
 	return r.w, nil
+}
+
+// writerFor returns the subkey for n values, at most sealerNonces.
+func (r *sealing) writerFor(x *xaes, n int) (*writer, error) {
+	if r.left < n || !r.w.fresh() {
+		r.left = 0
+		r.want = max(r.want, n)
+	}
+	w, err := r.writer(x)
+	if err == nil {
+		r.left -= n - 1
+	}
+	return w, err
 }
 
 // nonce returns 12 fresh random bytes.

@@ -64,7 +64,19 @@ func saltsAndNonces(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				for range n {
+				for done := 0; done < n; {
+					if some := rng.IntN(20); rng.IntN(2) == 0 { // together
+						cut, err := sealer.SealAll(nil, make([]Value, some))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						for done += some; len(cut) > 0; cut = cut[Default.Overhead():] {
+							cts = append(cts, cut[:Default.Overhead():Default.Overhead()])
+						}
+						continue
+					}
+					done++
 					ct, err := sealer.Seal(nil, nil, nil)
 					if err != nil {
 						t.Error(err)

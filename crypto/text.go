@@ -1,7 +1,7 @@
 package crypto
 
 import (
-	"encoding/base64"
+	"slices"
 	"strings"
 )
 
@@ -9,17 +9,16 @@ import (
 // the text form.
 const TextPrefix = "s1."
 
-// Strict refuses trailing bits; there is no padding. CR and LF, which package
-// base64 skips, are refused in ParseText.
-var textEncoding = base64.RawURLEncoding.Strict()
-
 // TextLen returns the length of the text form of n bytes.
-func TextLen(n int) int { return len(TextPrefix) + textEncoding.EncodedLen(n) }
+func TextLen(n int) int { return len(TextPrefix) + encodedLen(n) }
 
 // AppendText appends the text form of a ciphertext to dst: "s1." and unpadded
 // base64url (RFC 4648, section 5). It is how string columns hold ciphertexts.
 func AppendText(dst, ciphertext []byte) []byte {
-	return textEncoding.AppendEncode(append(dst, TextPrefix...), ciphertext)
+	n := len(dst) + len(TextPrefix)
+	dst = append(slices.Grow(dst, TextLen(len(ciphertext))), TextPrefix...)[:n+encodedLen(len(ciphertext))]
+	encodeBase64(dst[n:], ciphertext)
+	return dst
 }
 
 // ParseText appends the ciphertext of a text form to dst. Every ciphertext has
@@ -32,17 +31,9 @@ func ParseText(dst []byte, text string) ([]byte, error) {
 	if !ok {
 		return nil, ErrNotEncrypted
 	}
-	// Decode skips CR and LF. A text with k of them then decodes to fewer bytes
-	// than its length stands for, which is refused below: 3*len/4, rounded down,
-	// shrinks with every character less unless the last group has just one, and
-	// that is no base64.
-	if len(body)%4 == 1 {
-		return nil, ErrMalformed
-	}
-	n := textEncoding.DecodedLen(len(body))
+	n := decodedLen(len(body))
 	out := grow(dst, n, nil)[:len(dst)+n]
-	m, err := textEncoding.Decode(out[len(dst):], stringBytes(body))
-	if err != nil || m != n {
+	if !decodeBase64(out[len(dst):], stringBytes(body)) {
 		return nil, ErrMalformed
 	}
 	return out, nil

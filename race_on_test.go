@@ -1,0 +1,5 @@
+//go:build race
+
+package structseal_test
+
+const raceEnabled = true
