@@ -1,0 +1,90 @@
+package beamseal_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/structseal/structseal"
+	"github.com/structseal/structseal/integrations/beamseal"
+	"github.com/structseal/structseal/keyring"
+	"github.com/structseal/structseal/structsealtest"
+)
+
+// What can't be reached is no element's fault: nothing is bad, the bundle fails. Prism
+// doesn't try a bundle again, it ends the job with the error; the same job works when
+// the KMS is back.
+func TestUnavailable(t *testing.T) {
+	ring := awayRing.admin(t)
+	const n = 2000
+	var rows []customer
+	for i := range n {
+		row, err := structseal.Encrypt(t.Context(), ring, newCustomer(int64(i+1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, row)
+	}
+	pipeline := func() (*beam.Pipeline, func() []customer, func() []beamseal.Bad[customer]) {
+		p, s := beam.NewPipelineWithRoot()
+		out, bad := must(t)(beamseal.Decrypt[customer](s, "away", put(t, s, rows), nil))
+		return p, take[customer](t, s, out), take[beamseal.Bad[customer]](t, s, bad)
+	}
+	// The ring opens, and then its KMS is away: the data key has never been unwrapped.
+	p, s := beam.NewPipelineWithRoot()
+	out, _ := must(t)(beamseal.Reencrypt[customer](s, "away", put(t, s, rows[:0:0]), nil))
+	take[customer](t, s, out)
+	mustRun(t, p, map[string]int64{})
+	away := func(away bool) {
+		awayRing.kms.mu.Lock()
+		awayRing.kms.away = away
+		awayRing.kms.mu.Unlock()
+	}
+	away(true)
+	p, opened, bad := pipeline()
+	_, err := run(t, p)
+	if err == nil || !strings.Contains(err.Error(), keyring.ErrUnavailable.Error()) {
+		t.Fatalf("%v", err)
+	}
+	noCanary(t, "the error", err.Error())
+	if len(opened()) != 0 || len(bad()) != 0 {
+		t.Errorf("%d elements and %d bad ones of a bundle that failed", len(opened()), len(bad()))
+	}
+	away(false)
+	p, opened, bad = pipeline()
+	mustRun(t, p, map[string]int64{"decrypted": n})
+	if len(byID(opened())) != n || len(opened()) != n || len(bad()) != 0 {
+		t.Errorf("%d elements, %d bad", len(opened()), len(bad()))
+	}
+}
+
+// A ring that doesn't open fails the start of the worker; it is tried again for the next.
+func TestRingDoesNotOpen(t *testing.T) {
+	var tried atomic.Int64
+	inner := structsealtest.Ring(t)
+	beamseal.RegisterRing(t.Name(), func(context.Context) (*keyring.Keyring, error) {
+		switch tried.Add(1) {
+		case 1:
+			return nil, errors.New("no config")
+		case 2:
+			return nil, nil
+		}
+		return inner, nil
+	})
+	for _, want := range []string{"no config", beamseal.ErrRing.Error(), ""} {
+		p, s := beam.NewPipelineWithRoot()
+		out, _ := must(t)(beamseal.Encrypt[customer](s, t.Name(), put(t, s, []customer{newCustomer(1)}), nil))
+		took := take[customer](t, s, out)
+		_, err := run(t, p)
+		if want == "" && (err != nil || len(took()) != 1) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v", want, err)
+		}
+	}
+	if tried.Load() != 3 {
+		t.Errorf("opened %d times", tried.Load())
+	}
+}
