@@ -142,7 +142,12 @@ func (w *typeWalk) lost(t reflect.Type, at string) (where, why string) {
 	switch t.Kind() {
 	case reflect.Struct:
 		return w.lostOfStruct(t, at)
-	case reflect.Pointer, reflect.Slice, reflect.Array:
+	case reflect.Pointer:
+		if t.Elem().Kind() == reflect.Pointer {
+			return at, "it is a pointer to a pointer"
+		}
+		return w.lostOfElement(t.Elem(), at)
+	case reflect.Slice, reflect.Array:
 		return w.lostOfElement(t.Elem(), at+"[]")
 	case reflect.Map:
 		if where, why := w.lost(t.Key(), at+"{key}"); why != "" {
@@ -155,7 +160,8 @@ func (w *typeWalk) lost(t reflect.Type, at string) (where, why string) {
 	return "", ""
 }
 
-// lostOfElement is lost for what is in a container: only a pointer may be nil there.
+// lostOfElement is lost for what is in a container or behind a pointer: only a pointer
+// may be nil there.
 func (w *typeWalk) lostOfElement(t reflect.Type, at string) (where, why string) {
 	if k := t.Kind(); k == reflect.Slice || k == reflect.Map {
 		if where, why := w.report(at, "what is nil would come back empty"); why != "" {

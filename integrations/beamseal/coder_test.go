@@ -3,6 +3,7 @@ package beamseal_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"math/big"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/quick"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -101,6 +103,71 @@ func TestCoder(t *testing.T) {
 	}
 }
 
+// wide has what else a record may hold.
+type wide struct {
+	structseal.Record `seal:"wide"`
+	ID                [16]byte         `seal:"id,bind"`
+	Name              text             `seal:"name"`
+	Bytes             raw              `seal:"bytes"`
+	Names             [2]text          `seal:"names"`
+	Pointers          []*string        `seal:"pointers"`
+	ByKey             map[text]text    `seal:"by_key"`
+	Null              sql.Null[string] `seal:"null"`
+	Inner             *inner           `seal:"inner"`
+	All               map[string]inner `seal:"all"`
+	List              []inner          `seal:"list"`
+	I8                int8
+	I16               int16
+	I32               int32
+	I                 int
+	U8                uint8
+	U32               uint32
+	U64               uint64
+	U                 uint
+	F32               float32
+	B                 bool
+	PB                *bool
+	Duration          time.Duration
+	Arrays            [][3]int32
+	Empty             struct{}
+	Bools             map[bool]int64
+}
+
+type (
+	text  string
+	raw   []byte
+	inner struct {
+		Name  text `seal:"name"`
+		Plain *int64
+	}
+)
+
+// What survives lets through comes back as it was, whatever is nil or empty in it, and
+// strings that aren't UTF-8.
+func TestCoderRandom(t *testing.T) {
+	_, s := beam.NewPipelineWithRoot()
+	if _, _, err := beamseal.Encrypt[wide](s, "customers", put(t, s, []wide{}), nil); err != nil {
+		t.Fatal(err)
+	}
+	f := func(w wide, n uint8) bool {
+		if n%2 == 0 {
+			w.Name, w.Bytes = text([]byte{0xff, n, 0}), raw{}
+		}
+		if n%3 == 0 {
+			w.List, w.Bytes, w.ByKey, w.All = []inner{}, nil, nil, map[string]inner{}
+		}
+		got, err := roundTrip(t, w)
+		if err != nil || !reflect.DeepEqual(got, w) {
+			t.Logf("%v: got %#v, want %#v", err, got, w)
+			return false
+		}
+		return true
+	}
+	if err := quick.Check(f, &quick.Config{MaxCount: 300}); err != nil {
+		t.Error(err)
+	}
+}
+
 // Types that Beam's coder would lose something of, or never come back from, are refused
 // before anything runs.
 type (
@@ -145,8 +212,25 @@ type (
 		Name string            `seal:"name"`
 		Kids []*tree           `seal:"kids"`
 	}
-	untagged struct{ Name string }
-	tenanted struct {
+	twoPointers struct {
+		_    structseal.Record `seal:"t"`
+		ID   string            `seal:"id,bind"`
+		Name **string          `seal:"name"`
+	}
+	nilBehind struct {
+		_    structseal.Record `seal:"t"`
+		ID   string            `seal:"id,bind"`
+		Name *[]byte           `seal:"name"`
+	}
+	embedding struct {
+		_    structseal.Record `seal:"t"`
+		ID   string            `seal:"id,bind"`
+		Name string            `seal:"name"`
+		*plainInner
+	}
+	plainInner struct{ Note string }
+	untagged   struct{ Name string }
+	tenanted   struct {
 		_    structseal.Record `seal:"t,require=tenant"`
 		ID   string            `seal:"id,bind"`
 		Name string            `seal:"name"`
@@ -185,6 +269,7 @@ func decodeCoded(b []byte) coded {
 }
 
 func init() {
+	_ = hidden{note: "lost"}
 	beamseal.Register[hidden]()
 	beamseal.Register[locked]()
 	beamseal.Register[nilElements]()
@@ -192,6 +277,11 @@ func init() {
 	beamseal.Register[address6]()
 	beamseal.Register[bigInt]()
 	beamseal.Register[tree]()
+	beamseal.Register[twoPointers]()
+	beamseal.Register[nilBehind]()
+	beamseal.Register[embedding]()
+	beamseal.Register[wide]()
+	registerElement[wide]()
 	beamseal.Register[untagged]()
 	beamseal.Register[tenanted]()
 	beam.RegisterCoder(reflect.TypeFor[coded](), encodeCoded, decodeCoded)
@@ -216,11 +306,14 @@ func refusal[T any](t *testing.T, want error, text string) {
 
 func TestTypesRefused(t *testing.T) {
 	refusal[hidden](t, beamseal.ErrCoder, "hidden.note: ")
-	refusal[locked](t, beamseal.ErrCoder, "locked.Mu[]")
+	refusal[locked](t, beamseal.ErrCoder, "locked.Mu.mu")
 	refusal[nilElements](t, beamseal.ErrCoder, "nilElements.Names[]: ")
 	refusal[anyValue](t, beamseal.ErrCoder, "anyValue.Any{}: ")
 	refusal[address6](t, beamseal.ErrCoder, "address6.Addr.")
 	refusal[bigInt](t, beamseal.ErrCoder, "bigInt.N.")
+	refusal[twoPointers](t, beamseal.ErrCoder, "twoPointers.Name: ")
+	refusal[nilBehind](t, beamseal.ErrCoder, "nilBehind.Name: ")
+	refusal[embedding](t, beamseal.ErrCoder, "embedding.plainInner: ")
 	refusal[tree](t, beamseal.ErrCoder, "holds itself")
 	refusal[untagged](t, structseal.ErrNoFields, "untagged")
 	refusal[tenanted](t, structseal.ErrUnbound, "tenant")
@@ -259,6 +352,7 @@ func TestArgumentsRefused(t *testing.T) {
 		"nil":          {"nil", nil, beamseal.ErrRing, "nil"},
 		"no name":      {"", nil, beamseal.ErrRing, "empty"},
 		"label":        {"customers", &beamseal.Options{Only: []string{"mail"}}, structseal.ErrInvalidArgument, "mail"},
+		"bind field":   {"customers", &beamseal.Options{Bind: map[string]string{"id": "1"}}, structseal.ErrInvalidArgument, "id"},
 		"bind":         {"customers", &beamseal.Options{Bind: map[string]string{"tenant": ""}}, structseal.ErrUnbound, "tenant"},
 	} {
 		if _, _, err := beamseal.Encrypt[customer](s, c.ring, col, c.opts); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {

@@ -47,7 +47,7 @@ type verb struct {
 func newVerb(ring string, opts *Options) verb {
 	v := verb{Ring: ring}
 	if opts != nil {
-		v.Options = *opts
+		v.Options = Options{Bind: maps.Clone(opts.Bind), Only: slices.Clone(opts.Only)}
 	}
 	return v
 }

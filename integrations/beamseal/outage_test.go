@@ -12,53 +12,58 @@ import (
 	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/integrations/beamseal"
 	"github.com/structseal/structseal/keyring"
+	"github.com/structseal/structseal/kmsprovider"
 	"github.com/structseal/structseal/structsealtest"
 )
 
-// What can't be reached is no element's fault: nothing is bad, the bundle fails. Prism
-// doesn't try a bundle again, it ends the job with the error; the same job works when
-// the KMS is back.
+// What the KMS or the store doesn't answer is no element's fault: nothing is bad, the
+// bundle fails. Prism doesn't try a bundle again, it ends the job with the error; the same
+// job works when the KMS is back.
 func TestUnavailable(t *testing.T) {
-	ring := awayRing.admin(t)
 	const n = 2000
-	var rows []customer
-	for i := range n {
-		row, err := structseal.Encrypt(t.Context(), ring, newCustomer(int64(i+1)))
-		if err != nil {
+	for _, answer := range []error{kmsprovider.ErrUnavailable, kmsprovider.ErrDenied} {
+		ring := awayRing.admin(t)
+		var rows []customer
+		for i := range n {
+			row, err := structseal.Encrypt(t.Context(), ring, newCustomer(int64(i+1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, row)
+		}
+		if _, err := ring.Rotate(t.Context(), keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
 			t.Fatal(err)
 		}
-		rows = append(rows, row)
-	}
-	pipeline := func() (*beam.Pipeline, func() []customer, func() []beamseal.Bad[customer]) {
+		// The workers' ring is open and has used the new key, but not the old one.
+		name := freshRing(t, &awayRing)
 		p, s := beam.NewPipelineWithRoot()
-		out, bad := must(t)(beamseal.Decrypt[customer](s, "away", put(t, s, rows), nil))
-		return p, take[customer](t, s, out), take[beamseal.Bad[customer]](t, s, bad)
-	}
-	// The ring opens, and then its KMS is away: the data key has never been unwrapped.
-	p, s := beam.NewPipelineWithRoot()
-	out, _ := must(t)(beamseal.Reencrypt[customer](s, "away", put(t, s, rows[:0:0]), nil))
-	take[customer](t, s, out)
-	mustRun(t, p, map[string]int64{})
-	away := func(away bool) {
-		awayRing.kms.mu.Lock()
-		awayRing.kms.away = away
-		awayRing.kms.mu.Unlock()
-	}
-	away(true)
-	p, opened, bad := pipeline()
-	_, err := run(t, p)
-	if err == nil || !strings.Contains(err.Error(), keyring.ErrUnavailable.Error()) {
-		t.Fatalf("%v", err)
-	}
-	noCanary(t, "the error", err.Error())
-	if len(opened()) != 0 || len(bad()) != 0 {
-		t.Errorf("%d elements and %d bad ones of a bundle that failed", len(opened()), len(bad()))
-	}
-	away(false)
-	p, opened, bad = pipeline()
-	mustRun(t, p, map[string]int64{"decrypted": n})
-	if len(byID(opened())) != n || len(opened()) != n || len(bad()) != 0 {
-		t.Errorf("%d elements, %d bad", len(opened()), len(bad()))
+		must(t)(beamseal.Encrypt[customer](s, name, put(t, s, []customer{newCustomer(1)}), nil))
+		mustRun(t, p, map[string]int64{"encrypted": 1})
+
+		pipeline := func() (*beam.Pipeline, func() []customer, func() []beamseal.Bad[customer]) {
+			p, s := beam.NewPipelineWithRoot()
+			out, bad := must(t)(beamseal.Reencrypt[customer](s, name, put(t, s, rows), nil))
+			return p, take[customer](t, s, out), take[beamseal.Bad[customer]](t, s, bad)
+		}
+		awayRing.kms.answer(answer)
+		p, done, bad := pipeline()
+		_, err := run(t, p)
+		awayRing.kms.answer(nil)
+		if err == nil || !strings.Contains(err.Error(), answer.Error()) || !strings.Contains(err.Error(), "customer.email") {
+			t.Fatalf("%v", err)
+		}
+		noCanary(t, "the error", err.Error())
+		if len(done()) != 0 || len(bad()) != 0 {
+			t.Errorf("%d elements and %d bad ones of a bundle that failed", len(done()), len(bad()))
+		}
+		if answer != kmsprovider.ErrUnavailable {
+			continue // the ring doesn't ask again at once
+		}
+		p, done, bad = pipeline()
+		mustRun(t, p, map[string]int64{"reencrypted": n})
+		if len(byID(done())) != n || len(done()) != n || len(bad()) != 0 {
+			t.Errorf("%d elements, %d bad", len(done()), len(bad()))
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/coder"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/reflectx"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 )
@@ -34,6 +35,10 @@ func RegisterDecryptTo[T, U any](to func(T) (U, error)) {
 }
 
 func registerVerb[In, Out any](f processor[In, Out]) {
+	t := reflect.TypeOf(f).Elem()
+	if registered(t) {
+		return
+	}
 	in, out, badIn := reflect.TypeFor[In](), reflect.TypeFor[Out](), reflect.TypeFor[Bad[In]]()
 	if encodes(in) != nil || encodes(out) != nil {
 		return // the verbs say so
@@ -48,7 +53,6 @@ func registerVerb[In, Out any](f processor[In, Out]) {
 	register.Emitter1[Out]()
 	register.Emitter1[Bad[In]]()
 	// What package register has for DoFns takes ten times as long to compile.
-	t := reflect.TypeOf(f).Elem()
 	beam.RegisterType(t)
 	reflectx.RegisterStructWrapper(t, func(f any) map[string]reflectx.Func {
 		return map[string]reflectx.Func{
@@ -56,6 +60,14 @@ func registerVerb[In, Out any](f processor[In, Out]) {
 			"Setup":          reflectx.MakeFunc(f.(processor[In, Out]).Setup),
 		}
 	})
+}
+
+func registered(t reflect.Type) bool {
+	key, ok := runtime.TypeKey(t)
+	if ok {
+		_, ok = runtime.LookupType(key)
+	}
+	return ok
 }
 
 // processor is a DoFn of this package.

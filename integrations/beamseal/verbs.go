@@ -7,7 +7,6 @@ import (
 	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime"
 
 	"github.com/structseal/structseal"
 )
@@ -95,7 +94,7 @@ func parDo[In, Out any](s beam.Scope, name string, col beam.PCollection, f doFn,
 	if err := errors.Join(encodes(reflect.TypeFor[In]()), encodes(reflect.TypeFor[Out]())); err != nil {
 		return out, bad, err
 	}
-	if key, ok := runtime.TypeKey(reflect.TypeOf(f).Elem()); !ok || !registered(key) {
+	if !registered(reflect.TypeOf(f).Elem()) {
 		return out, bad, fmt.Errorf("beamseal: %w: %s and %s: call beamseal.%s for them in an init function", ErrPipeline, reflect.TypeFor[In](), reflect.TypeFor[Out](), register)
 	}
 	if !s.IsValid() || !col.IsValid() {
@@ -109,11 +108,6 @@ func parDo[In, Out any](s beam.Scope, name string, col beam.PCollection, f doFn,
 		return out, bad, fmt.Errorf("beamseal: %w: %w", ErrPipeline, err)
 	}
 	return cols[0], cols[1], nil
-}
-
-func registered(key string) bool {
-	_, ok := runtime.LookupType(key)
-	return ok
 }
 
 // check looks at all that would otherwise fail at the first element, or lose something.
@@ -139,6 +133,11 @@ func check[T any](v *verb) error {
 	for _, label := range record.Require {
 		if v.Options.Bind[label] == "" {
 			return fmt.Errorf("beamseal: %s: %w: its marker requires Options.Bind[%q]", t, structseal.ErrUnbound, label)
+		}
+	}
+	for _, b := range record.Binds {
+		if _, ok := v.Options.Bind[b.Label]; ok {
+			return wrong[T](fmt.Sprintf("Options.Bind[%q] has the label of a bind field", b.Label))
 		}
 	}
 	return survives(t)

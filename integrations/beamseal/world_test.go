@@ -189,26 +189,33 @@ func plainOf(s patient) (p plainPatient, err error) {
 // switchedKMS is a KMS that can be away.
 type switchedKMS struct {
 	kmsprovider.Provider
-	mu   sync.Mutex
-	away bool
+	mu  sync.Mutex
+	err error
+}
+
+// answer makes it answer with an error, or do its work again.
+func (k *switchedKMS) answer(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.err = err
 }
 
 func (k *switchedKMS) Unwrap(ctx context.Context, wrapped []byte, encryptionContext kmsprovider.Context) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.away {
-		return nil, kmsprovider.ErrUnavailable
+	if k.err != nil {
+		return nil, k.err
 	}
 	return k.Provider.Unwrap(ctx, wrapped, encryptionContext)
 }
 
 // registered is a ring of this process.
 type registered struct {
-	once   sync.Once
-	kms    *switchedKMS
-	store  keyring.Store
-	pin    keyring.Pin
-	ring   *keyring.Keyring
+	once  sync.Once
+	kms   *switchedKMS
+	store keyring.Store
+	pin   keyring.Pin
+	ring  *keyring.Keyring
 }
 
 func (r *registered) create(ctx context.Context) (err error) {
@@ -255,7 +262,6 @@ func init() {
 		opened.Add(1)
 		return mainRing.open(ctx)
 	})
-	beamseal.RegisterRing("away", awayRing.open)
 	beamseal.RegisterRing("long", longRing.open)
 	beamseal.Register[customer]()
 	beamseal.Register[patient]()
