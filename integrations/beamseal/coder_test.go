@@ -131,7 +131,16 @@ type wide struct {
 	Arrays            [][3]int32
 	Empty             struct{}
 	Bools             map[bool]int64
+	Like              likeSealed
+	Likes             []*likeSealed
 }
+
+// likeSealed has the methods of a Sealed and is none: Beam goes by its fields.
+type likeSealed struct{ N int64 }
+
+func (likeSealed) MarshalBinary() ([]byte, error) { return nil, nil }
+func (likeSealed) MarshalText() ([]byte, error)   { return nil, nil }
+func (likeSealed) IsSealed() bool                 { return true }
 
 type (
 	text  string

@@ -33,8 +33,9 @@
 // size. So records that have one take DecryptTo and EncryptFrom.
 //
 // Beam's coder for structs loses some things without an error: unexported fields, a nil
-// slice inside a slice. A record type that has any is [ErrCoder] before anything runs.
-// beam.RegisterCoder gives it a coder of its own.
+// slice inside a slice. A record type that has any is [ErrCoder] before anything runs;
+// the plain types of DecryptTo and EncryptFrom are only looked at for what can't be
+// encoded at all. beam.RegisterCoder gives a type a coder of its own.
 //
 // # Errors
 //

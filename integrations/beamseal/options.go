@@ -63,7 +63,7 @@ func (v *verb) open(ctx context.Context) (err error) {
 // perhaps not.
 var notTheElement = []error{
 	context.Canceled, context.DeadlineExceeded,
-	keyring.ErrUnavailable, keyring.ErrClosed, keyring.ErrWrongKEK, keyring.ErrKeyCheck,
+	keyring.ErrUnavailable, keyring.ErrConflict, keyring.ErrClosed, keyring.ErrWrongKEK, keyring.ErrKeyCheck,
 	kmsprovider.ErrRejected, kmsprovider.ErrNotFound, kmsprovider.ErrDenied, kmsprovider.ErrDisabled,
 	kmsprovider.ErrWrongAnswer, kmsprovider.ErrUnavailable, kmsprovider.ErrThrottled,
 	structseal.ErrNotApproved,

@@ -67,6 +67,54 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// oneBadRead is a store that fails once to read subjects.
+type oneBadRead struct {
+	keyring.SubjectStore
+	armed atomic.Bool
+}
+
+func (s *oneBadRead) LoadSubjects(ctx context.Context, name string, subjects []keyring.SubjectHash) (map[keyring.SubjectHash]keyring.Record, error) {
+	if s.armed.CompareAndSwap(true, false) {
+		return nil, errors.New("connection lost")
+	}
+	return s.SubjectStore.LoadSubjects(ctx, name, subjects)
+}
+
+// A store that is away for the moment of one element fails its bundle; the job is run
+// again and has everything.
+func TestStoreAwayOnce(t *testing.T) {
+	const n = 50
+	store := &oneBadRead{SubjectStore: keyring.NewMemoryStore()}
+	world := registered{store: store}
+	admin := world.admin(t)
+	var rows []patient
+	for i := range n {
+		open, _ := sealedPatient(newPatient(i))
+		row, err := structseal.Encrypt(t.Context(), admin, open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, row)
+	}
+	name := freshRing(t, &world)
+	pipeline := func() (*beam.Pipeline, func() []plainPatient, func() []beamseal.Bad[patient]) {
+		p, s := beam.NewPipelineWithRoot()
+		out, bad := must(t)(beamseal.DecryptTo(s, name, put(t, s, rows), plainOf, nil))
+		return p, take[plainPatient](t, s, out), take[beamseal.Bad[patient]](t, s, bad)
+	}
+	store.armed.Store(true)
+	p, done, bad := pipeline()
+	_, err := run(t, p)
+	if err == nil || !strings.Contains(err.Error(), keyring.ErrUnavailable.Error()) || len(done()) != 0 || len(bad()) != 0 {
+		t.Fatalf("%d elements, %d bad, %v", len(done()), len(bad()), err)
+	}
+	p, done, bad = pipeline()
+	mustRun(t, p, map[string]int64{"decrypted": n})
+	if len(done()) != n || len(bad()) != 0 {
+		t.Errorf("%d elements, %d bad", len(done()), len(bad()))
+	}
+}
+
 // A ring that doesn't open fails the start of the worker; it is tried again for the next.
 func TestRingDoesNotOpen(t *testing.T) {
 	var tried atomic.Int64

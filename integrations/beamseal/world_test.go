@@ -220,7 +220,10 @@ type registered struct {
 
 func (r *registered) create(ctx context.Context) (err error) {
 	r.once.Do(func() {
-		r.kms, r.store = &switchedKMS{Provider: localkms.NewRandom()}, keyring.NewMemoryStore()
+		r.kms = &switchedKMS{Provider: localkms.NewRandom()}
+		if r.store == nil {
+			r.store = keyring.NewMemoryStore()
+		}
 		r.ring, r.pin, err = keyring.Create(ctx, "customers", r.store, r.kms, nil)
 	})
 	return err
