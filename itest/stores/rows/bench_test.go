@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/structseal/structseal/keyring"
+	"github.com/structseal/structseal/keyring/sqlstore"
 	"github.com/structseal/structseal/rotate"
 	"github.com/structseal/structseal/rotate/sqlrows"
 )
@@ -28,7 +30,7 @@ func BenchmarkReencrypt(b *testing.B) {
 			s.fill(b, ring, 1, n)
 			table := s.table(b, nil)
 			b.Run("impl=floor", func(b *testing.B) {
-				passes := 0
+				passes, before := 0, processorTime()
 				for b.Loop() {
 					if err := overwrite(ctx, table, batch); err != nil {
 						b.Fatal(err)
@@ -36,6 +38,7 @@ func BenchmarkReencrypt(b *testing.B) {
 					passes++
 				}
 				b.StopTimer()
+				b.ReportMetric((processorTime()-before).Seconds()*1e6/float64(n)/float64(passes), "worker-µs/row")
 				if passes%2 == 1 { // what was there
 					if err := overwrite(ctx, table, batch); err != nil {
 						b.Fatal(err)
@@ -44,20 +47,49 @@ func BenchmarkReencrypt(b *testing.B) {
 				b.ReportMetric(float64(n)*float64(passes)/b.Elapsed().Seconds(), "rows/s")
 			})
 			b.Run("impl=structseal", func(b *testing.B) {
+				var spent time.Duration
+				var log int64
 				for b.Loop() {
 					b.StopTimer()
 					if _, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
 						b.Fatal(err)
 					}
+					before, written := processorTime(), s.walBytes(b)
 					b.StartTimer()
 					if p := all(b, ring, rotate.Reencrypt, table, &rotate.Options{MaxBatch: batch, BatchTime: time.Hour}); p.Written != n {
 						b.Fatalf("%+v", p)
 					}
+					spent += processorTime() - before
+					log += s.walBytes(b) - written
 				}
 				b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+				b.ReportMetric(spent.Seconds()*1e6/float64(n)/float64(b.N), "worker-µs/row")
+				if log > 0 {
+					b.ReportMetric(float64(log)/float64(n)/float64(b.N), "wal-B/row")
+				}
 			})
 		})
 	}
+}
+
+// walBytes is how much PostgreSQL has written to its log, in all; 0 for the others.
+func (s *site) walBytes(b *testing.B) (bytes int64) {
+	if s.dialect == sqlstore.PostgreSQL {
+		if err := s.db.QueryRowContext(b.Context(), "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint").Scan(&bytes); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return bytes
+}
+
+// processorTime is what this process has spent, in all threads: the worker, without the
+// server of the database.
+func processorTime() time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		panic(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // overwrite writes every sealed column of every row anew, with another last byte than
