@@ -144,7 +144,7 @@ func (j *job) openItem(it *item, base unsafe.Pointer, arena []byte) ([]byte, err
 			*b = out
 			return arena, nil
 		}
-		out, err := key.Open(j.frame[:0], *b, j.contextOf(it))
+		out, err := key.Open(j.room(len(*b)), *b, j.contextOf(it))
 		if err != nil {
 			return nil, j.openFailure(it, err)
 		}
@@ -154,7 +154,8 @@ func (j *job) openItem(it *item, base unsafe.Pointer, arena []byte) ([]byte, err
 		return arena, nil
 	default:
 		cell := it.sealed()
-		out, err := key.Open(j.frame[:0], cell.ciphertext(), j.contextOf(it))
+		ct := cell.ciphertext()
+		out, err := key.Open(j.room(len(ct)), ct, j.contextOf(it))
 		if err != nil {
 			return nil, j.openFailure(it, err)
 		}
@@ -168,6 +169,16 @@ func (j *job) openItem(it *item, base unsafe.Pointer, arena []byte) ([]byte, err
 
 func (j *job) openFailure(it *item, err error) error {
 	return j.itemFailure(it, j.keys[it.key].ID(), err)
+}
+
+// room returns memory for a plaintext whose ciphertext has n bytes. What Open allocates by
+// itself would be too short for the next one of the same length.
+func (j *job) room(n int) []byte {
+	if cap(j.frame) < n {
+		clear(j.frame[:min(j.opened, cap(j.frame))])
+		j.frame, j.opened = make([]byte, 0, n), 0
+	}
+	return j.frame[:0]
 }
 
 // keepFrame keeps the memory of a plaintext for the next one, and remembers how
