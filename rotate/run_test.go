@@ -99,6 +99,29 @@ func TestErrorRate(t *testing.T) {
 	})
 }
 
+// How long it will take is sane from the first batches on, which are small and come fast.
+func TestTimeLeft(t *testing.T) {
+	inTime(t, 3000, func(t *testing.T, ring *keyring.Keyring, m *memory) {
+		list, err := backfill(t, ring, m, &rotate.Options{RowsPerSecond: 300})
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := 0
+		for _, p := range list[:len(list)-1] {
+			if p.Rate == 0 {
+				continue
+			}
+			known++
+			if want := time.Duration(3000-p.Rows) * time.Second / 300; p.Left < want*9/10-time.Second/2 || p.Left > want*11/10+time.Second/2 {
+				t.Errorf("%v left after %d rows, at %.0f a second", p.Left, p.Rows, p.Rate)
+			}
+		}
+		if known < 8 {
+			t.Errorf("known %d times of %d", known, len(list))
+		}
+	})
+}
+
 // Batches grow until they take as long as they may, and shrink when they take longer.
 func TestBatchesAdapt(t *testing.T) {
 	inTime(t, 20_000, func(t *testing.T, ring *keyring.Keyring, m *memory) {

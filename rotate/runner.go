@@ -78,10 +78,14 @@ func (r *runner) now() Progress {
 	p := r.p
 	p.Elapsed, p.Next = time.Since(r.start), r.size
 	p.Rate = r.pace.rate()
-	done, rate := p.Rows, p.Rate
-	if p.All >= 0 {
-		done, rate = p.All, cmp.Or(r.all.pace.rate(), rate)
+	if limit := float64(r.opts.RowsPerSecond); limit > 0 {
+		p.Rate = min(p.Rate, limit) // the first batches come faster
 	}
+	done, rate := p.Rows, p.Rate
+	if p.All > p.Rows { // others are at it, or were
+		rate = cmp.Or(r.all.pace.rate(), rate)
+	}
+	done = max(done, p.All)
 	if rate > 0 && p.Estimate >= done {
 		p.Left = time.Duration(float64(p.Estimate-done) / rate * float64(time.Second))
 	}
