@@ -11,15 +11,15 @@ var confluent = Peer{
 	Name:   "confluent-csfle",
 	Title:  "Confluent, field-level encryption",
 	Module: "github.com/confluentinc/confluent-kafka-go/v2",
-	Setup:  "The field rule's executor alone, without Avro around it: local KMS driver, its mock of the registry in memory, AES256_GCM. In this version each value unwraps the data key again.",
+	Setup:  "The field rule's executor alone, without Avro around it: local KMS driver, its mock of the registry in memory, AES256_GCM. In this version, with that mock, each value unwraps the data key again.",
 	Claims: Claims{
 		Binary: 12 + 16, Text: 52 - 11,
 		Bound: "nothing", Commits: noCommit, Messages: "2^32, not counted; an age in days can be set",
 	},
-	Text:   func() (Rows[string], error) { return newConfluent[string]() },
-	Binary: func() (Rows[[]byte], error) { return newConfluent[[]byte]() },
+	Text:   func() (Rows[string], error) { return newConfluent[string]("local-kms") },
+	Binary: func() (Rows[[]byte], error) { return newConfluent[[]byte]("local-kms") },
 	Bytes: func() (Bytes, error) {
-		c, err := newConfluent[[]byte]()
+		c, err := newConfluent[[]byte]("local-kms")
 		return confluentBytes{c}, err
 	},
 }
@@ -30,7 +30,7 @@ type confluentRows[T Value] struct {
 	field       serde.FieldContext
 }
 
-func newConfluent[T Value]() (*confluentRows[T], error) {
+func newConfluent[T Value](kms string) (*confluentRows[T], error) {
 	localkms.Register()
 	c := &confluentRows[T]{executor: encryption.NewFieldExecutor().(*encryption.FieldEncryptionExecutor)}
 	// A secret of the local driver, which derives its key from it.
@@ -42,7 +42,7 @@ func newConfluent[T Value]() (*confluentRows[T], error) {
 		Name: "seal", Kind: "TRANSFORM", Mode: "WRITEREAD", Type: "ENCRYPT", Tags: []string{"PII"},
 		Params: map[string]string{
 			encryption.EncryptKekName:  "kek",
-			encryption.EncryptKmsType:  "local-kms",
+			encryption.EncryptKmsType:  kms,
 			encryption.EncryptKmsKeyID: "k1",
 		},
 	}

@@ -23,7 +23,7 @@ var mongocryptPeer = Peer{
 	Name:   "libmongocrypt",
 	Title:  mongocryptTitle,
 	Module: "go.mongodb.org/mongo-driver",
-	Setup:  "libmongocrypt " + mongocrypt.Version() + ", explicit encryption, AEAD_AES_256_CBC_HMAC_SHA_512-Random, local KMS, key vault in memory. Plaintexts are BSON.",
+	Setup:  "libmongocrypt " + mongocrypt.Version() + ", explicit encryption, AEAD_AES_256_CBC_HMAC_SHA_512-Random, local KMS, key vault in memory. Plaintexts are BSON. Version 2 of the driver wants a newer libmongocrypt than Debian 12 has.",
 	Claims: Claims{
 		Binary: 87, Text: 131 - 11,
 		Bound:   "key id, algorithm and BSON type",

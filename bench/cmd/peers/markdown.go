@@ -20,20 +20,33 @@ func versions() map[string]string {
 	return v
 }
 
+// markdown returns the whole page.
 func markdown(r *results, peers []bench.Peer, versions map[string]string) ([]byte, error) {
-	var b bytes.Buffer
-	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	text, err := figures(r, peers)
+	return append(text, claims(peers, versions)...), err
+}
+
+// A page is lines.
+type page struct{ bytes.Buffer }
+
+func (b *page) line(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
+
+// figures returns what was measured.
+func figures(r *results, peers []bench.Peer) ([]byte, error) {
+	var b page
+	p := b.line
 
 	p("# Peers")
 	p("")
 	p("<!-- Written by go -C bench run ./cmd/peers: change that, not this. -->")
 	p("")
 	p("The same record and the same bytes through structseal and through other libraries, in one")
-	p("run on one machine: %s, %s, %s cores of which one is used, %s, %s.", r.cpu, r.system, r.cores, r.golang, r.date)
-	p("Medians of %d runs; a ratio is one of medians. From the fastest run to the slowest it is", r.count())
-	p("%.0f %% of the median for half of the benchmarks. No network, store or KMS is in any", 100*r.spread())
-	p("figure: all keys are at hand. A peer gets what binds a value to its place as far as its API")
-	p("takes it. That the last two tables say the truth is tested, bytes and bindings one by one.")
+	p("run on one machine:")
+	p("%s, %s, one of %s cores, %s, %s.", r.cpu, r.system, r.cores, r.golang, r.date)
+	p("Medians of %d runs; a ratio is one of medians. For half of the benchmarks the slowest run", r.count())
+	p("is at most %.0f %% of the median from the fastest. No network, store or KMS is in any figure:", 100*r.spread())
+	p("all keys are at hand. A peer gets what binds a value to its place as far as its API takes it.")
+	p("Tests prove what is said below of rows, fields and bytes.")
 	p("")
 	p("    go -C bench run -tags cse ./cmd/peers    # without libmongocrypt leave -tags cse out")
 	p("")
@@ -78,8 +91,8 @@ func markdown(r *results, peers []bench.Peer, versions map[string]string) ([]byt
 	p("")
 	p("## Bytes")
 	p("")
-	p("Time, and its ratio to the floor. The floor, structseal and nobody else write into memory that")
-	p("is there; the others' APIs return new memory.")
+	p("Time, and its ratio to the floor. The floor and structseal write into memory that is there;")
+	p("the APIs of the others return new memory.")
 	for _, op := range []string{"encrypt", "decrypt"} {
 		p("")
 		head, line := "| "+op, "|---"
@@ -106,12 +119,21 @@ func markdown(r *results, peers []bench.Peer, versions map[string]string) ([]byt
 		}
 	}
 
+	return b.Bytes(), nil
+}
+
+const claimsTitle = "## What is protected"
+
+// claims returns what needs no measuring.
+func claims(peers []bench.Peer, versions map[string]string) []byte {
+	var b page
+	p := b.line
 	p("")
-	p("## What is protected")
+	p(claimsTitle)
 	p("")
 	p("*Row*, *field*: a ciphertext that is moved to another row, or to another field of its row,")
 	p("doesn't open. *Commits*: no ciphertext opens under two keys. *Messages*: how many one key may")
-	p("seal until the chance that two nonces (or blocks) meet is 2^-32.")
+	p("seal until the chance that two nonces (or blocks) meet is about 2^-32, and who counts.")
 	p("")
 	p("| | bound to | row | field | commits | messages |")
 	p("|---|---|---|---|---|---|")
@@ -143,7 +165,7 @@ func markdown(r *results, peers []bench.Peer, versions map[string]string) ([]byt
 		}
 		p("- %s: %s", name, peer.Setup+peer.Absent)
 	}
-	return b.Bytes(), nil
+	return b.Bytes()
 }
 
 // duration shows three digits.
