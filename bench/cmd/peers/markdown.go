@@ -52,7 +52,7 @@ func figures(r *results, peers []bench.Peer) ([]byte, error) {
 	p("")
 	p("![Time for a record of five strings, log scale](peers.svg)")
 	for _, t := range []struct{ title, text, bench string }{
-		{"A record of strings", "Five fields of 11 to 48 bytes, encrypted one by one, as base64url unless the peer makes other text.", "BenchmarkRecord"},
+		{"A record of strings", "Five fields of 11 to 48 bytes. What a peer makes of one is encoded with `EncodeToString` of\nbase64url, and decoded with `DecodeString`, unless it is text already.", "BenchmarkRecord"},
 		{"A record of bytes", "The same as `[]byte`, without base64.", "BenchmarkBinaryRecord"},
 	} {
 		p("")
