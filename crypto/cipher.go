@@ -87,6 +87,15 @@ func (g *gcm) seal(buf []byte, at int, nonce *[nonceSize]byte, aad []byte) []byt
 	return g.aead.Seal(buf[:at+nonceSize], buf[at:at+nonceSize], body, aad)
 }
 
+// sealFrom is seal for a plaintext that isn't in buf yet, and doesn't overlap it.
+func (g *gcm) sealFrom(buf []byte, at int, nonce *[nonceSize]byte, plaintext, aad []byte) []byte {
+	if g.makesNonces {
+		return g.aead.Seal(buf[:at], nil, plaintext, aad)
+	}
+	copy(buf[at:], nonce[:])
+	return g.aead.Seal(buf[:at+nonceSize], buf[at:at+nonceSize], plaintext, aad)
+}
+
 // open decrypts frame[start:] (nonce || ciphertext || tag) and appends the text,
 // less the first skip bytes, which must be zero, to dst.
 func (g *gcm) open(dst, frame []byte, start int, aad []byte, skip int) ([]byte, error) {

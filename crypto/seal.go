@@ -59,10 +59,16 @@ func (r *sealing) seal(dst, plaintext, context []byte) ([]byte, error) {
 		}
 		buf := grow(dst, len(plaintext)+suites[Compact].overhead, context)[:start+text+len(plaintext)]
 		frame := buf[start:]
-		copy(frame[text:], plaintext)
+		apart := !overlaps(buf[start:cap(buf)], plaintext)
+		if !apart {
+			copy(frame[text:], plaintext)
+		}
 		putPrefix(frame, c.id)
 		nonce := r.nonceFor(c.gcm)
 		r.want--
+		if apart { // there is nothing to move
+			return c.gcm.sealFrom(buf, start+prefixSize, nonce, plaintext, context), nil
+		}
 		return c.gcm.seal(buf, start+prefixSize, nonce, context), nil
 	default:
 		body, err := c.siv.seal(plaintext, context)
@@ -127,17 +133,20 @@ func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
 			*(*[nonceSize]byte)(frame[start:]) = *n
 		}
 		r.want--
-		copy(frame[overhead-tagSize:], values[i].Plaintext)
+		if salt != nil {
+			copy(frame[overhead-tagSize:], values[i].Plaintext)
+		}
 		at += len(frame)
 	}
 	at = len(dst)
 	for i := range values {
 		n := overhead + len(values[i].Plaintext)
 		frame := out[at : at+n-tagSize : at+n]
-		if g.makesNonces {
-			g.seal(frame, start, nil, values[i].Context)
+		nonce := (*[nonceSize]byte)(frame[start:])
+		if salt == nil {
+			g.sealFrom(frame, start, nonce, values[i].Plaintext, values[i].Context)
 		} else {
-			g.aead.Seal(frame[:start+nonceSize], frame[start:start+nonceSize], frame[start+nonceSize:], values[i].Context)
+			g.seal(frame, start, nonce, values[i].Context)
 		}
 		at += n
 	}
