@@ -57,8 +57,11 @@ type limiter struct {
 
 // wait takes room for rows, at most those of a second, and waits for it.
 func (l *limiter) wait(ctx context.Context, rows int) (int, error) {
+	if err := ctx.Err(); err != nil { // else the timer of a wait that is over might win
+		return 0, err
+	}
 	if l.rate == 0 {
-		return rows, ctx.Err()
+		return rows, nil
 	}
 	rows = min(rows, l.rate)
 	l.mu.Lock()
