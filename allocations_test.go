@@ -7,8 +7,6 @@ import (
 
 	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/crypto"
-	"github.com/structseal/structseal/keyring"
-	"github.com/structseal/structseal/kmsprovider/localkms"
 	"github.com/structseal/structseal/structsealtest"
 )
 
@@ -28,11 +26,7 @@ func TestAllocations(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	for _, suite := range []crypto.Suite{crypto.Default, crypto.Compact} {
-		ring, _, err := keyring.Create(t.Context(), "app", keyring.NewMemoryStore(), localkms.NewRandom(), &keyring.CreateOptions{Suite: suite})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ring.Close()
+		ring := benchRing(t, suite)
 		ctx := t.Context()
 		v := flatRecord{ID: 7, Name: "Ada", Photo: []byte("photo"), Phone: sql.NullString{String: "+44", Valid: true}, City: "London"}
 		row, err := structseal.Encrypt(ctx, ring, v)

@@ -81,13 +81,12 @@ func (g *gcm) seal(buf []byte, at int, nonce *[nonceSize]byte, aad []byte) []byt
 		// The random-nonce form writes its nonce where dst ends, and wants the
 		// plaintext exactly there or apart. It moves the text by itself.
 		copy(buf[at:], body)
-		return g.aead.Seal(buf[:at], nil, buf[at:at+len(body)], aad)
+		body = buf[at : at+len(body)]
 	}
-	copy(buf[at:], nonce[:])
-	return g.aead.Seal(buf[:at+nonceSize], buf[at:at+nonceSize], body, aad)
+	return g.sealFrom(buf, at, nonce, body, aad)
 }
 
-// sealFrom is seal for a plaintext that isn't in buf yet, and doesn't overlap it.
+// sealFrom is seal for a plaintext that is apart from buf, or where seal has it.
 func (g *gcm) sealFrom(buf []byte, at int, nonce *[nonceSize]byte, plaintext, aad []byte) []byte {
 	if g.makesNonces {
 		return g.aead.Seal(buf[:at], nil, plaintext, aad)

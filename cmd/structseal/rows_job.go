@@ -55,7 +55,7 @@ func jobCommand(cmd *cobra.Command, o *rowsFlags, kind rotate.Kind) *cobra.Comma
 
 // check refuses numbers that make no sense, where the library would take its default.
 func (j *jobOptions) check(cmd *cobra.Command) error {
-	for name, ok := range map[string]bool{
+	err := positive(cmd, map[string]bool{
 		"rows-per-second": j.run.RowsPerSecond > 0,
 		"max-lag":         j.run.MaxLag > 0,
 		"max-bad":         j.run.MaxBad > 0,
@@ -63,12 +63,29 @@ func (j *jobOptions) check(cmd *cobra.Command) error {
 		"batch-time":      j.run.BatchTime > 0,
 		"part-rows":       j.partRows > 0,
 		"worker":          j.run.Worker != "",
-	} {
+	})
+	if err != nil {
+		return err
+	}
+	return j.river.check(cmd)
+}
+
+// openFor opens what a job needs: for a sweep only the tables that have something to sweep.
+func (j *jobOptions) openFor(ctx context.Context, w *rowsWork, kind rotate.Kind) error {
+	if err := j.open(ctx, w); err != nil || kind != rotate.Sweep {
+		return err
+	}
+	return w.onlyIndexed()
+}
+
+// positive refuses flags that were given and aren't more than nothing.
+func positive(cmd *cobra.Command, ok map[string]bool) error {
+	for name, ok := range ok {
 		if f := cmd.Flags().Lookup(name); f.Changed && !ok {
 			return usageError{fmt.Errorf("--%s %q: it is to be more than nothing", name, f.Value)}
 		}
 	}
-	return j.river.check(cmd)
+	return nil
 }
 
 // jobs does a job on all tables.
@@ -77,13 +94,8 @@ func (w *rowsWork) jobs(ctx context.Context, kind rotate.Kind, j jobOptions) err
 	asked := draining(ctx)
 	onInterrupt(ctx, func() { w.tell.note("stopping when this batch is written; interrupt again to give it up") })
 	j.choice.perPart = j.partRows
-	if err := j.open(ctx, w); err != nil {
+	if err := j.openFor(ctx, w, kind); err != nil {
 		return err
-	}
-	if kind == rotate.Sweep {
-		if err := w.onlyIndexed(); err != nil {
-			return err
-		}
 	}
 	if _, err := w.migrate(ctx, w.db); err != nil {
 		return fmt.Errorf("structseal_jobs and structseal_parts can't be used, or made; let a role that may run structseal rows migrate, and grant SELECT, INSERT, UPDATE and DELETE on them: %w", err)

@@ -170,13 +170,8 @@ func (w *rowsWork) river(ctx context.Context, kind rotate.Kind, j jobOptions) er
 	if err := w.needPostgres(); err != nil {
 		return err
 	}
-	if err := j.open(ctx, w); err != nil {
+	if err := j.openFor(ctx, w, kind); err != nil {
 		return err
-	}
-	if kind == rotate.Sweep {
-		if err := w.onlyIndexed(); err != nil {
-			return err
-		}
 	}
 	h := &handover{rowsWork: w, kind: kind, opts: riverrows.EnqueueOptions{RowsPerJob: j.river.rowsPerJob, Deterministic: j.run.Deterministic, MaxBad: int64(j.run.MaxBad)}}
 	var err error

@@ -38,10 +38,8 @@ worker goes on there.`,
 	f.DurationVar(&opts.MaxLag, "max-lag", 0, "wait while a replica is further behind (default not looked at)")
 	f.DurationVar(&opts.BatchTime, "batch-time", 200*time.Millisecond, "how long a transaction should take")
 	return o.verb(cmd, func(ctx context.Context, w *rowsWork) error {
-		for name, ok := range map[string]bool{"workers": *workers > 0, "rows-per-second": opts.RowsPerSecond > 0, "max-lag": opts.MaxLag > 0, "batch-time": opts.BatchTime > 0} {
-			if f := cmd.Flags().Lookup(name); f.Changed && !ok {
-				return usageError{fmt.Errorf("--%s %q: it is to be more than nothing", name, f.Value)}
-			}
+		if err := positive(cmd, map[string]bool{"workers": *workers > 0, "rows-per-second": opts.RowsPerSecond > 0, "max-lag": opts.MaxLag > 0, "batch-time": opts.BatchTime > 0}); err != nil {
+			return err
 		}
 		if err := w.needPostgres(); err != nil {
 			return err

@@ -40,12 +40,9 @@ type done struct {
 // batch does the next rows behind a position, up to a key, in one transaction, in which
 // remember writes what is to be known of it.
 func (t *Table) batch(ctx context.Context, after sql.NullString, upto []any, limit int, change func(context.Context, []rotate.Row) error, remember func(context.Context, *sql.Tx, done) error) (done, error) {
-	var begin []any
-	if after.Valid {
-		var err error
-		if begin, err = decodeKey(after.String, len(t.keys)); err != nil {
-			return done{}, err
-		}
+	begin, err := t.position(after.String)
+	if err != nil {
+		return done{}, err
 	}
 	query, args := t.between(t.sql.columns, begin, upto, limit)
 	rows, err := t.read(ctx, t.db, t.d.number(query), args)

@@ -136,12 +136,9 @@ func (t *Table) abandoned(ctx context.Context, tx *sql.Tx, id string, job *rotat
 // nextPart makes a part of the next rows. The last one has no end: rows that are added
 // meanwhile belong to it.
 func (t *Table) nextPart(ctx context.Context, tx *sql.Tx, id string, job *rotate.Job, j jobRow) (*claimed, error) {
-	var after []any
-	if j.frontier.Valid {
-		var err error
-		if after, err = decodeKey(j.frontier.String, len(t.keys)); err != nil {
-			return nil, err
-		}
+	after, err := t.position(j.frontier.String)
+	if err != nil {
+		return nil, err
 	}
 	upto, err := t.boundary(ctx, tx, after, t.perPart)
 	if err != nil {
@@ -198,10 +195,6 @@ func (t *Table) boundary(ctx context.Context, q querier, after []any, rows int) 
 }
 
 func (t *Table) part(id string, job *rotate.Job, number int64, reached, upto sql.NullString) (*claimed, error) {
-	p := &claimed{t: t, id: id, job: *job, number: number, reached: reached}
-	var err error
-	if upto.Valid {
-		p.upto, err = decodeKey(upto.String, len(t.keys))
-	}
-	return p, err
+	end, err := t.position(upto.String)
+	return &claimed{t: t, id: id, job: *job, number: number, reached: reached, upto: end}, err
 }

@@ -102,12 +102,9 @@ func plain(rows []row) []rotate.Row {
 
 // Scan implements [rotate.Source].
 func (t *Table) Scan(ctx context.Context, after string, limit int) ([]rotate.Row, string, error) {
-	var key []any
-	if after != "" {
-		var err error
-		if key, err = decodeKey(after, len(t.keys)); err != nil {
-			return nil, "", err
-		}
+	key, err := t.position(after)
+	if err != nil {
+		return nil, "", err
 	}
 	query, args := t.between(t.sql.columns, key, nil, limit)
 	rows, err := t.read(ctx, t.db, t.d.number(query), args)

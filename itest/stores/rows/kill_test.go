@@ -46,19 +46,7 @@ func child() error {
 	if err != nil {
 		return err
 	}
-	store, err := sqlstore.New(db, c.Dialect, nil)
-	if err != nil {
-		return err
-	}
-	kms, err := localkms.OpenKeyFile(c.KeyFile)
-	if err != nil {
-		return err
-	}
-	pin, err := keyring.ParsePin(c.Pin)
-	if err != nil {
-		return err
-	}
-	ring, err := keyring.Open(ctx, "app", store, kms, pin, nil)
+	ring, err := childRing(ctx, db, c.Dialect, c.KeyFile, c.Pin)
 	if err != nil {
 		return err
 	}
@@ -74,6 +62,23 @@ func child() error {
 		}
 	}
 	return nil
+}
+
+// childRing opens the ring of a site in a child.
+func childRing(ctx context.Context, db *sql.DB, d sqlstore.Dialect, keyFile, pinText string) (*keyring.Keyring, error) {
+	store, err := sqlstore.New(db, d, nil)
+	if err != nil {
+		return nil, err
+	}
+	kms, err := localkms.OpenKeyFile(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	pin, err := keyring.ParsePin(pinText)
+	if err != nil {
+		return nil, err
+	}
+	return keyring.Open(ctx, "app", store, kms, pin, nil)
 }
 
 // suicidal is a source whose worker kills itself at a point.

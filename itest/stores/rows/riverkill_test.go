@@ -20,9 +20,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 
 	"github.com/structseal/structseal/itest/stores/dbserver"
-	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/keyring/sqlstore"
-	"github.com/structseal/structseal/kmsprovider/localkms"
 	"github.com/structseal/structseal/rotate"
 	"github.com/structseal/structseal/rotate/riverrows"
 	"github.com/structseal/structseal/rotate/sqlrows"
@@ -68,19 +66,7 @@ func riverChild() error {
 		_, err := jobs.Enqueue(ctx, "app", rotate.Reencrypt, table, &riverrows.EnqueueOptions{RowsPerJob: c.Rows, Inserted: func(riverrows.Run) { k.at("inserted") }})
 		return err
 	}
-	store, err := sqlstore.New(db, sqlstore.PostgreSQL, nil)
-	if err != nil {
-		return err
-	}
-	kms, err := localkms.OpenKeyFile(c.KeyFile)
-	if err != nil {
-		return err
-	}
-	pin, err := keyring.ParsePin(c.Pin)
-	if err != nil {
-		return err
-	}
-	ring, err := keyring.Open(ctx, "app", store, kms, pin, nil)
+	ring, err := childRing(ctx, db, sqlstore.PostgreSQL, c.KeyFile, c.Pin)
 	if err != nil {
 		return err
 	}
