@@ -106,6 +106,7 @@ func (k *killer) round(t *testing.T, when, point string, random bool) {
 	default:
 		k.inside++
 	}
+	w.late = random && !done
 	if !random && point == "" {
 		p.goOn()
 	}

@@ -120,6 +120,9 @@ var rotating = &operation{
 	},
 	finished: func(t *testing.T, w *world, ring *keyring.Keyring) error {
 		keys := ring.Keys()
+		if w.late && len(keys) == w.keys+2 && keys[w.keys].State == keyring.Enabled {
+			w.keys++ // the dead child's promotion came after the look; the repeat is another one
+		}
 		if len(keys) != w.keys+1 || primary(ring, keyring.Data) != keys[w.keys].ID {
 			return fmt.Errorf("%d keys, %d before; primary %08x", len(keys), w.keys, primary(ring, keyring.Data))
 		}

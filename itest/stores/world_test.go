@@ -42,6 +42,7 @@ type world struct {
 	revision uint64
 	primary  uint32
 	keys     int
+	late     bool // a server may still do what a killed child sent it
 	rounds   int
 	backup   map[keyring.SubjectHash]keyring.Record
 	doomed   []member        // of the subject that is being forgotten
