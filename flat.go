@@ -52,6 +52,10 @@ func runFlat(ctx context.Context, ring *keyring.Keyring, op string, p *plan, bas
 	}
 	j := newJob(ctx, ring, op, o)
 	defer j.release()
+	if j.quick(p, base) {
+		return nil
+	}
+	j.restart()
 	if err := j.flat(p, base, o.only); err != nil {
 		return err
 	}
@@ -61,18 +65,23 @@ func runFlat(ctx context.Context, ring *keyring.Keyring, op string, p *plan, bas
 	return j.open(base)
 }
 
-// flat lists the values of a flat record.
-func (j *job) flat(p *plan, base unsafe.Pointer, only labels) error {
+// flatBindings is bindings for the flat record at base.
+func (j *job) flatBindings(p *plan, base unsafe.Pointer) (binds span, owner int, err error) {
 	j.texts, j.ends = j.texts[:0], j.ends[:0]
 	for i := range p.binds {
 		b := &p.binds[i]
 		text, err := appendPlainBind(j.texts, b.kind, b.typ, unsafe.Add(base, b.offset))
 		if err != nil {
-			return j.bindFailure(b.owner, b.name, b.label, err)
+			return span{}, 0, j.bindFailure(b.owner, b.name, b.label, err)
 		}
 		j.texts, j.ends = text, append(j.ends, len(text))
 	}
-	binds, owner, err := j.bindings(p)
+	return j.bindings(p)
+}
+
+// flat lists the values of a flat record.
+func (j *job) flat(p *plan, base unsafe.Pointer, only labels) error {
+	binds, owner, err := j.flatBindings(p, base)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ type plan struct {
 	binds   []bindField // sorted by label; the subject's field, too
 	rowBind bool        // a bind field ties the record to its row
 	flat    bool        // see flat.go
+	quick   bool        // see quick.go
+	texts   bool        // some of a quick record's values are strings
 	subject *bindField  // the one of binds that says whose keys to seal with, if any
 	fields  []field     // in declaration order
 	errs    []error     // *TagErrors of this type and of what it embeds
@@ -36,12 +38,13 @@ type plan struct {
 }
 
 type bindField struct {
-	label  string
-	offset uintptr
-	kind   bindKind
-	typ    reflect.Type
-	owner  reflect.Type
-	name   string
+	label   string
+	encoded []byte // the label in a context
+	offset  uintptr
+	kind    bindKind
+	typ     reflect.Type
+	owner   reflect.Type
+	name    string
 
 	subject     bool
 	subjectKind string
@@ -131,6 +134,7 @@ func planOf(t reflect.Type) (*plan, error) {
 	c := compiler{plans: map[reflect.Type]*plan{}}
 	p := c.structPlan(t)
 	p.flat = p.isFlat()
+	p.quick = p.isQuick()
 	r := &compiled{p, c.check(p)}
 	plans.done.Store(t, r)
 	return r.plan, r.err
@@ -337,7 +341,7 @@ func (c *compiler) addFields(p *plan, t reflect.Type, base uintptr, outer []refl
 				continue
 			}
 			p.rowBind = p.rowBind || tag.Bind
-			p.binds = append(p.binds, bindField{tag.Label, base + sf.Offset, kind, sf.Type, t, sf.Name, tag.Subject, tag.SubjectKind, source{tag, chain}})
+			p.binds = append(p.binds, bindField{tag.Label, aad.AppendString(nil, tag.Label), base + sf.Offset, kind, sf.Type, t, sf.Name, tag.Subject, tag.SubjectKind, source{tag, chain}})
 			continue
 		}
 		n, reason := c.node(sf.Type)

@@ -77,9 +77,7 @@ func (it *item) size(base unsafe.Pointer) int {
 // sealItems is sealItem for items that are alike.
 func (j *job) sealItems(items []item, base unsafe.Pointer, arena []byte) ([]byte, error) {
 	key := &j.keys[items[0].key]
-	if err := j.useKey(items[0].key); err != nil {
-		return nil, j.itemFailure(&items[0], key.ID(), err)
-	}
+	j.sealing = -1
 	var values [together]crypto.Value
 	j.context = j.context[:0]
 	for i := range items {
@@ -89,32 +87,32 @@ func (j *job) sealItems(items []item, base unsafe.Pointer, arena []byte) ([]byte
 		values[i].Context = j.context[from:]
 		if it.n.kind == kindString {
 			s := *(*string)(it.at(base))
-			values[i].Plaintext = unsafe.Slice(unsafe.StringData(s), len(s))
+			values[i].Text = unsafe.Slice(unsafe.StringData(s), len(s))
 		} else {
-			values[i].Plaintext = *(*[]byte)(it.at(base))
+			values[i].Text = *(*[]byte)(it.at(base))
 		}
 	}
 	overhead := key.Suite().Overhead()
 	if items[0].n.kind == kindBytes {
 		at := len(arena)
-		arena, err := j.sealer.SealAll(arena, values[:len(items)])
+		arena, err := j.sealer.SealAll(key.Key, arena, values[:len(items)])
 		if err != nil {
 			return nil, j.itemFailure(&items[0], key.ID(), err)
 		}
 		for i := range items {
-			end := at + overhead + len(values[i].Plaintext)
+			end := at + overhead + len(values[i].Text)
 			*(*[]byte)(items[i].at(base)) = arena[at:end:end]
 			at = end
 		}
 		return arena, nil
 	}
-	frames, err := j.sealer.SealAll(j.frame[:0], values[:len(items)])
+	frames, err := j.sealer.SealAll(key.Key, j.frame[:0], values[:len(items)])
 	if err != nil {
 		return nil, j.itemFailure(&items[0], key.ID(), err)
 	}
 	j.frame = frames
 	for i := range items {
-		start, n := len(arena), overhead+len(values[i].Plaintext)
+		start, n := len(arena), overhead+len(values[i].Text)
 		arena = crypto.AppendText(arena, frames[:n])
 		*(*string)(items[i].at(base)) = unsafe.String(&arena[start], len(arena)-start)
 		frames = frames[n:]

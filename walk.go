@@ -41,6 +41,13 @@ type job struct {
 	texts  []byte // of the bind values of one record
 	ends   []int  // where each of them ends
 
+	// Of the short way: the contexts of all fields of the last record, one after the
+	// other, its plan, and how long its bindings were.
+	contexts    []byte
+	contextEnds [together]int
+	shape       *plan
+	shapeBinds  int
+
 	opening []byte // encoded magic and ring name
 	context []byte // context of one item
 	text    []byte // plaintexts of Sealed, or decoded ciphertexts
@@ -101,7 +108,7 @@ func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options)
 	j := jobs.Get().(*job)
 	j.ctx, j.op, j.opt = ctx, op, opt
 	if j.ring != ring {
-		j.ring = ring
+		j.ring, j.shape = ring, nil
 		if ring != nil {
 			j.opening = aad.AppendRing(j.opening[:0], ring.Name())
 		}
@@ -133,6 +140,12 @@ func (j *job) release() {
 		return // a huge record must not stay in the pool
 	}
 	jobs.Put(j)
+}
+
+// restart forgets what a first try has left.
+func (j *job) restart() {
+	clear(j.text)
+	j.text, j.binds = j.text[:0], j.binds[:0]
 }
 
 // at says where the walk is: in which record, and how many path elements below
@@ -369,8 +382,7 @@ func (j *job) bindings(p *plan) (binds span, owner int, err error) {
 		}
 		text := j.texts[from:j.ends[i]]
 		from = j.ends[i]
-		j.binds = aad.AppendString(j.binds, b.label)
-		j.binds = aad.AppendString(j.binds, text)
+		j.binds = aad.AppendString(append(j.binds, b.encoded...), text)
 		if b == p.subject {
 			subject = span{len(j.binds) - len(text), len(j.binds)}
 		}

@@ -27,14 +27,18 @@ type shared struct {
 //
 // Errors: ErrWiped.
 func (s *Sealer) Reset(k *Key, n int) error {
+	r := s.shared()
+	r.lock()
+	defer r.busy.Store(false)
+	return r.reset(k, n)
+}
+
+func (s *Sealer) shared() *shared {
 	if s.r == nil {
 		fresh := new(shared)
 		s.r = func() *shared { return fresh }
 	}
-	r := s.r()
-	r.lock()
-	defer r.busy.Store(false)
-	return r.reset(k, n)
+	return s.r()
 }
 
 // Seal is [Key.Seal] under the key given to Reset.
@@ -49,30 +53,6 @@ func (s *Sealer) Seal(dst, plaintext, context []byte) ([]byte, error) {
 	r.lock()
 	defer r.busy.Store(false)
 	return r.seal(dst, plaintext, context)
-}
-
-// A Value is one of a record's.
-type Value struct {
-	Plaintext []byte
-	Context   []byte // what binds it, as for [Key.Seal]
-}
-
-// SealAll seals values of a record and appends their ciphertexts to dst, one after the
-// other, without anything in between: each is Suite.Overhead longer than its plaintext.
-// It is faster than a Seal for each. Plaintexts and contexts must not share memory with
-// what is behind dst.
-//
-// Errors: as [Key.Seal]; then dst is unchanged up to its length.
-//
-// Like Seal it panics when two goroutines use the Sealer at once.
-func (s *Sealer) SealAll(dst []byte, values []Value) ([]byte, error) {
-	if s.r == nil {
-		return nil, fmt.Errorf("crypto: sealer without a key: %w", ErrWiped)
-	}
-	r := s.r()
-	r.lock()
-	defer r.busy.Store(false)
-	return r.sealAll(dst, values)
 }
 
 func (r *shared) lock() {
@@ -127,19 +107,6 @@ func (r *sealing) writer(x *xaes) (*writer, error) {
 	}
 	r.left--
 	return r.w, nil
-}
-
-// writerFor returns the subkey for n values, at most sealerNonces.
-func (r *sealing) writerFor(x *xaes, n int) (*writer, error) {
-	if r.left < n || !r.w.fresh() {
-		r.left = 0
-		r.want = max(r.want, n)
-	}
-	w, err := r.writer(x)
-	if err == nil {
-		r.left -= n - 1
-	}
-	return w, err
 }
 
 // nonce returns 12 fresh random bytes.

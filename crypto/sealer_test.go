@@ -66,7 +66,7 @@ func saltsAndNonces(t *testing.T) {
 				}
 				for done := 0; done < n; {
 					if some := rng.IntN(20); rng.IntN(2) == 0 { // together
-						cut, err := sealer.SealAll(nil, make([]Value, some))
+						cut, err := sealer.SealAll(k, nil, make([]Value, some))
 						if err != nil {
 							t.Error(err)
 							return

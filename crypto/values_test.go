@@ -23,21 +23,18 @@ func TestSealAll(t *testing.T) {
 					values = append(values, Value{stream("plain", i*7%60), fmt.Appendf(nil, "context %d", i)})
 				}
 				var s Sealer
-				if err := s.Reset(k, n); err != nil {
-					t.Fatal(err)
-				}
-				out, err := s.SealAll(dst, values)
+				out, err := s.SealAll(k, dst, values)
 				if err != nil || !bytes.HasPrefix(out, dst) {
 					t.Fatalf("%v, %d values: %v", suite, n, err)
 				}
 				out = out[len(dst):]
 				for i, v := range values {
-					ct := out[:len(v.Plaintext)+suite.Overhead()]
+					ct := out[:len(v.Text)+suite.Overhead()]
 					out = out[len(ct):]
-					if !bytes.Equal(v.Plaintext, stream("plain", i*7%60)) {
+					if !bytes.Equal(v.Text, stream("plain", i*7%60)) {
 						t.Fatalf("%v: plaintext %d was changed", suite, i)
 					}
-					if got, err := k.Open(nil, ct, v.Context); err != nil || !bytes.Equal(got, v.Plaintext) {
+					if got, err := k.Open(nil, ct, v.Context); err != nil || !bytes.Equal(got, v.Text) {
 						t.Fatalf("%v: value %d of %d: %x, %v", suite, i, n, got, err)
 					}
 					if _, err := k.Open(nil, ct, []byte("another")); !errors.Is(err, ErrTampered) {
@@ -55,17 +52,14 @@ func TestSealAll(t *testing.T) {
 // A key that was wiped, an allowance that is used up, and no key at all seal nothing.
 func TestSealAllRefuses(t *testing.T) {
 	values := []Value{{[]byte("a"), nil}, {[]byte("b"), nil}}
-	if out, err := new(Sealer).SealAll(nil, values); out != nil || !errors.Is(err, ErrWiped) {
+	if out, err := new(Sealer).SealAll(nil, nil, values); out != nil || !errors.Is(err, ErrWiped) {
 		t.Errorf("without a key: %x, %v", out, err)
 	}
 	for _, suite := range []Suite{Default, Compact} {
 		k := newKey(t, suite, 7, testSecret(suite))
 		var s Sealer
-		if err := s.Reset(k, 2); err != nil {
-			t.Fatal(err)
-		}
 		k.Wipe()
-		if out, err := s.SealAll([]byte("dst"), values); out != nil || !errors.Is(err, ErrWiped) {
+		if out, err := s.SealAll(k, []byte("dst"), values); out != nil || !errors.Is(err, ErrWiped) {
 			t.Errorf("%v: wiped: %x, %v", suite, out, err)
 		}
 	}
@@ -73,10 +67,7 @@ func TestSealAllRefuses(t *testing.T) {
 	k.Meter(func(used uint64) (uint64, error) { return 5, nil })
 	var s Sealer
 	for sealed := 0; ; sealed += 2 {
-		if err := s.Reset(k, 2); err != nil {
-			t.Fatal(err)
-		}
-		_, err := s.SealAll(nil, values)
+		_, err := s.SealAll(k, nil, values)
 		if err == nil {
 			continue
 		}

@@ -1,0 +1,148 @@
+package crypto
+
+import "crypto/rand"
+
+// A Value is one of a record's.
+type Value struct {
+	Text    []byte // its plaintext, or its ciphertext
+	Context []byte // what binds it, as for [Key.Seal]
+}
+
+// SealAll seals the values of a record under k and appends their ciphertexts to dst, one
+// after the other, without anything in between: each is Suite.Overhead longer than its
+// plaintext. It is a [Sealer.Reset] and a [Sealer.Seal] for each, and faster. Plaintexts
+// and contexts must not share memory with what is behind dst.
+//
+// Errors: as [Key.Seal]; then dst is unchanged up to its length.
+//
+// Like Seal it panics when two goroutines use the Sealer at once.
+func (s *Sealer) SealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
+	r := s.shared()
+	r.lock()
+	defer r.busy.Store(false)
+	if err := r.reset(k, len(values)); err != nil {
+		return nil, err
+	}
+	return r.sealAll(dst, values)
+}
+
+// sealAll goes over the values twice: what AES-GCM reads in blocks was written in pieces
+// long before, and needn't be waited for.
+func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
+	c, err := r.live()
+	if err != nil {
+		return nil, err
+	}
+	g, salt, head := c.gcm, (*[saltSize]byte)(nil), prefixSize
+	switch {
+	case c.suite == Deterministic || len(values) > sealerNonces:
+		for i := range values {
+			if dst, err = r.seal(dst, values[i].Text, values[i].Context); err != nil {
+				return nil, err
+			}
+		}
+		return dst, nil
+	case len(values) == 0:
+		return dst, nil
+	case c.suite == Default:
+		w, err := r.writer(c.xaes)
+		if err != nil {
+			return nil, err
+		}
+		g, salt, head = &w.gcm, &w.salt, prefixSize+saltSize
+	default:
+		if err := r.count(c, len(values)); err != nil {
+			return nil, err
+		}
+	}
+	r.left = 0 // all of them are used here
+
+	total, overhead := 0, suites[c.suite].overhead
+	for i := range values {
+		if err := checkSize(c.suite, len(dst)+total, len(values[i].Text)); err != nil {
+			return nil, err
+		}
+		total += overhead + len(values[i].Text)
+	}
+	out := grow(dst, total, nil)[:len(dst)+total]
+	nonces := r.random[:len(values)*nonceSize]
+	if !g.makesNonces {
+		rand.Read(nonces)
+	}
+	text := head + nonceSize // where the plaintext is in a frame, behind the commitment
+	frames := out[len(dst):]
+	for i := range values {
+		frame := frames[:overhead+len(values[i].Text)]
+		frames = frames[len(frame):]
+		putPrefix(frame, c.id)
+		*(*[nonceSize]byte)(frame[head:]) = [nonceSize]byte(nonces[i*nonceSize:])
+		if salt == nil {
+			copy(frame[text:], values[i].Text)
+			continue
+		}
+		*(*[saltSize]byte)(frame[prefixSize:]) = *salt
+		*(*[commitSize]byte)(frame[text:]) = zeros
+		copy(frame[text+commitSize:], values[i].Text)
+	}
+	frames = out[len(dst):]
+	for i := range values {
+		n := overhead + len(values[i].Text)
+		body := frames[text : n-tagSize]
+		if g.makesNonces { // it wants the text where the nonce comes; see seal
+			g.seal(frames[:n-tagSize:n], head, nil, values[i].Context)
+		} else {
+			g.aead.Seal(body[:0], frames[head:text], body, values[i].Context)
+		}
+		frames = frames[n:]
+	}
+	return out, nil
+}
+
+// OpenAll is [Key.OpenInPlace] for several values: each one's Text, a ciphertext, becomes
+// its plaintext, in the same memory. When one fails, the plaintexts of all are cleared.
+//
+// OpenAll is safe for concurrent use, other than on the same values.
+//
+// Errors: those of OpenInPlace for the first value that fails; which one isn't told.
+func (k *Key) OpenAll(values []Value) error {
+	var sub opened
+	for i := range values {
+		if err := k.openOne(&values[i], &sub); err != nil {
+			for _, v := range values[:i] {
+				clear(v.Text)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// opened is what opened the last value. Those of a record mostly share a salt.
+type opened struct {
+	*gcm
+	salt        [saltSize]byte
+	start, skip int
+}
+
+func (k *Key) openOne(v *Value, last *opened) error {
+	c, err := k.opening(v.Text)
+	if err != nil {
+		return err
+	}
+	if c.suite == Deterministic {
+		v.Text, err = k.OpenInPlace(v.Text, v.Context)
+		return err
+	}
+	if salt := (*[saltSize]byte)(v.Text[prefixSize:]); last.gcm == nil || c.suite == Default && *salt != last.salt {
+		if last.gcm, last.start, last.skip, err = c.gcmOf(v.Text); err != nil {
+			return err
+		}
+		last.salt = *salt
+	}
+	body := v.Text[last.start:]
+	out, err := last.decrypt(last.inPlace(body)[:0], body, v.Context, last.skip)
+	if err == nil {
+		v.Text = out[last.skip:]
+	}
+	return err
+}

@@ -1,0 +1,271 @@
+package structseal
+
+import (
+	"unsafe"
+
+	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/internal/aad"
+	"github.com/structseal/structseal/keyring"
+)
+
+// The short way: flat records whose values are all under the ring's data keys, as most
+// are, go through two loops that list nothing. Whatever is unusual about a record, every
+// error included, makes the short way give up before it has written to the copy; the
+// long way then begins anew and knows what to say.
+
+// isQuick reports whether the records of a plan may take the short way.
+func (p *plan) isQuick() bool {
+	if !p.flat || p.subject != nil || len(p.fields) > together {
+		return false
+	}
+	for i := range p.fields {
+		if p.fields[i].det != "" {
+			return false
+		}
+		p.texts = p.texts || p.fields[i].leaf().kind == kindString
+	}
+	return true
+}
+
+// quick does a verb on the flat record at base, and reports whether it did.
+func (j *job) quick(p *plan, base unsafe.Pointer) bool {
+	if !p.quick || j.opt.only != nil || j.opt.literal || !j.quickBindings(p, base) {
+		return false
+	}
+	j.quickContexts(p)
+	if j.op == opEncrypt {
+		return j.quickSeal(p, base)
+	}
+	return j.quickOpen(p, base)
+}
+
+// quickBindings is flatBindings, mostly without what nobody asked for.
+func (j *job) quickBindings(p *plan, base unsafe.Pointer) bool {
+	if len(j.opt.bind) > 0 || len(p.marker.Require) > 0 {
+		_, _, err := j.flatBindings(p, base)
+		return err == nil
+	}
+	dst := aad.AppendCount(j.binds, len(p.binds))
+	for i := range p.binds {
+		b := &p.binds[i]
+		text, err := appendPlainBind(j.texts[:0], b.kind, b.typ, unsafe.Add(base, b.offset))
+		if err != nil {
+			return false
+		}
+		j.texts = text
+		dst = aad.AppendString(append(dst, b.encoded...), text)
+	}
+	j.binds = dst
+	return true
+}
+
+// quickContexts encodes the contexts of all fields. From one record to the next mostly
+// nothing but the bindings changes.
+func (j *job) quickContexts(p *plan) {
+	binds := j.binds
+	if j.shape == p && j.shapeBinds == len(binds) {
+		for _, end := range j.contextEnds[:len(p.fields)] {
+			copy(j.contexts[end-len(binds):end], binds)
+		}
+		return
+	}
+	j.contexts = j.contexts[:0]
+	for i := range p.fields {
+		j.contexts = append(append(append(j.contexts, j.opening...), p.fields[i].path...), binds...)
+		j.contextEnds[i] = len(j.contexts)
+	}
+	j.shape, j.shapeBinds = p, len(binds)
+}
+
+// quickContext is the context of a field.
+func (j *job) quickContext(i int) []byte {
+	if i == 0 {
+		return j.contexts[:j.contextEnds[0]]
+	}
+	return j.contexts[j.contextEnds[i-1]:j.contextEnds[i]]
+}
+
+// leaf is the node of the value of a flat field.
+func (f *field) leaf() *node {
+	if f.node.kind == kindNull {
+		return f.node.elem
+	}
+	return f.node
+}
+
+// value returns the string or the bytes of a flat field of the record at base, which
+// must not be written to. There is none if it is NULL.
+func (f *field) value(base unsafe.Pointer) (value []byte, text, ok bool) {
+	v, n := unsafe.Add(base, f.offset), f.node
+	if n.kind == kindNull {
+		if !*(*bool)(unsafe.Add(v, n.valid)) {
+			return nil, false, false
+		}
+		n = n.elem
+	}
+	if n.kind == kindString {
+		s := *(*string)(v)
+		return unsafe.Slice(unsafe.StringData(s), len(s)), true, true
+	}
+	b := *(*[]byte)(v)
+	return b, false, b != nil
+}
+
+// set puts a value into a flat field.
+func (f *field) set(base unsafe.Pointer, value []byte, text bool) {
+	v := unsafe.Add(base, f.offset)
+	if text {
+		*(*string)(v) = unsafe.String(unsafe.SliceData(value), len(value))
+	} else {
+		*(*[]byte)(v) = value[:len(value):len(value)]
+	}
+}
+
+// blank removes what the other half of a NULL holds.
+func (f *field) blank(base unsafe.Pointer) {
+	if n := f.leaf(); f.node.kind != kindNull {
+		return
+	} else if v := unsafe.Add(base, f.offset); n.kind == kindString {
+		*(*string)(v) = ""
+	} else {
+		*(*[]byte)(v) = nil
+	}
+}
+
+func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
+	key, err := j.ring.Primary(j.ctx, keyring.Data)
+	if err != nil {
+		return false
+	}
+	overhead := key.Suite().Overhead()
+	var values [together]crypto.Value
+	n, total := 0, 0
+	for i := range p.fields {
+		value, text, ok := p.fields[i].value(base)
+		if !ok {
+			continue
+		}
+		if len(value) >= largeValue || mayBeSealed(value, text) {
+			return false
+		}
+		size := overhead + len(value)
+		if text {
+			size = crypto.TextLen(size)
+		}
+		total += size
+		values[n] = crypto.Value{Text: value, Context: j.quickContext(i)}
+		n++
+	}
+	arena := make([]byte, 0, total)
+	frames := arena
+	if p.texts {
+		frames = j.frame[:0]
+	}
+	j.sealing = -1
+	if frames, err = j.sealer.SealAll(key, frames, values[:n]); err != nil {
+		return false
+	}
+	if p.texts {
+		j.frame = frames
+	}
+	n = 0
+	for i := range p.fields {
+		f := &p.fields[i]
+		_, text, ok := f.value(base)
+		if !ok {
+			f.blank(base)
+			continue
+		}
+		size := overhead + len(values[n].Text)
+		frame := frames[:size]
+		frames = frames[size:]
+		n++
+		if p.texts {
+			from := len(arena)
+			if text {
+				arena = crypto.AppendText(arena, frame)
+			} else {
+				arena = append(arena, frame...)
+			}
+			frame = arena[from:]
+		}
+		f.set(base, frame, text)
+	}
+	return true
+}
+
+// mayBeSealed reports whether a value starts like a ciphertext.
+func mayBeSealed(value []byte, text bool) bool {
+	if text {
+		return len(value) >= len(crypto.TextPrefix) && string(value[:len(crypto.TextPrefix)]) == crypto.TextPrefix
+	}
+	return len(value) > 0 && value[0] == 1
+}
+
+func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
+	size := 0
+	for i := range p.fields {
+		value, text, ok := p.fields[i].value(base)
+		if ok && (len(value) >= largeValue || !mayBeSealed(value, text)) {
+			return false
+		}
+		size += len(value)
+	}
+	if cap(j.text) < size { // once: plaintexts must not stay in memory left behind
+		j.text = make([]byte, 0, 2*size)
+	}
+	var values [together]crypto.Value
+	var key *crypto.Key
+	n, first, total := 0, 0, 0 // values so far, the first one under key, bytes of all
+	for i := range p.fields {
+		value, text, ok := p.fields[i].value(base)
+		if !ok {
+			continue
+		}
+		from := len(j.text)
+		if text {
+			decoded, err := crypto.ParseText(j.text, unsafe.String(unsafe.SliceData(value), len(value)))
+			if err != nil {
+				return false
+			}
+			j.text = decoded
+		} else {
+			j.text = append(j.text, value...)
+		}
+		frame := j.text[from:]
+		id, err := crypto.KeyID(frame)
+		if err != nil {
+			return false
+		}
+		if key == nil || key.ID() != id {
+			if n > first && key.OpenAll(values[first:n]) != nil {
+				return false
+			}
+			first = n
+			if key, err = j.ring.Key(j.ctx, keyring.Data, id); err != nil {
+				return false
+			}
+		}
+		values[n] = crypto.Value{Text: frame, Context: j.quickContext(i)}
+		n++
+		total += len(frame) - key.Suite().Overhead()
+	}
+	if n > first && key.OpenAll(values[first:n]) != nil {
+		return false
+	}
+	arena := make([]byte, 0, total)
+	n = 0
+	for i := range p.fields {
+		f := &p.fields[i]
+		_, text, ok := f.value(base)
+		if !ok {
+			f.blank(base)
+			continue
+		}
+		from := len(arena)
+		arena = append(arena, values[n].Text...)
+		n++
+		f.set(base, arena[from:], text)
+	}
+	return true
+}

@@ -1,0 +1,197 @@
+package structseal_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/structseal/structseal"
+	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/keyring"
+	"github.com/structseal/structseal/structsealtest"
+)
+
+// patient goes the short way. patientLong is the same record, but for a field that
+// makes it go the long way; mixed ones have strings and bytes.
+type patient struct {
+	_     structseal.Record `seal:"patient"`
+	ID    int64             `seal:"id,bind"`
+	Org   string            `seal:"org,bind"`
+	Name  string            `seal:"name"`
+	Photo []byte            `seal:"photo"`
+	Phone sql.NullString    `seal:"phone"`
+	Print sql.Null[[]byte]  `seal:"print"`
+	City  string
+}
+
+type patientLong struct {
+	_     structseal.Record `seal:"patient"`
+	ID    int64             `seal:"id,bind"`
+	Org   string            `seal:"org,bind"`
+	Name  string            `seal:"name"`
+	Photo []byte            `seal:"photo"`
+	Phone sql.NullString    `seal:"phone"`
+	Print sql.Null[[]byte]  `seal:"print"`
+	City  string
+	More  []string `seal:"more"`
+}
+
+func (p patient) long() patientLong {
+	return patientLong{ID: p.ID, Org: p.Org, Name: p.Name, Photo: p.Photo, Phone: p.Phone, Print: p.Print, City: p.City}
+}
+
+func (p patientLong) short() patient {
+	return patient{ID: p.ID, Org: p.Org, Name: p.Name, Photo: p.Photo, Phone: p.Phone, Print: p.Print, City: p.City}
+}
+
+func patients() (all []patient) {
+	for n := range 32 {
+		p := patient{ID: int64(n + 1), Org: strings.Repeat("o", n%3+1), Name: strings.Repeat("n", n*7%40), City: "Rome"}
+		if n&1 != 0 {
+			p.Photo = bytes.Repeat([]byte{9}, n)
+		}
+		if n&2 != 0 {
+			p.Phone = sql.NullString{String: fmt.Sprint("+", n), Valid: true}
+		}
+		if n&4 != 0 {
+			p.Print = sql.Null[[]byte]{V: bytes.Repeat([]byte{8}, n%5), Valid: true}
+		}
+		if n&8 != 0 {
+			p.Photo = []byte{}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// What one way seals the other one opens, NULLs and empty values included.
+func TestShortAndLongWay(t *testing.T) {
+	ctx := t.Context()
+	for _, suite := range []crypto.Suite{crypto.Default, crypto.Compact} {
+		ring := benchRing(t, suite)
+		tenant := structseal.Bind("tenant", "acme")
+		for i, p := range patients() {
+			for _, opts := range [][]structseal.Option{nil, {tenant}} {
+				row, err := structseal.Encrypt(ctx, ring, p, opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if row.Name == p.Name || row.City != p.City || row.Phone.Valid && row.Phone.String == p.Phone.String || (row.Photo == nil) != (p.Photo == nil) {
+					t.Fatalf("%+v became %+v", p, row)
+				}
+				long, err := structseal.Decrypt(ctx, ring, row.long(), opts...)
+				if err != nil || !reflect.DeepEqual(long.short(), p) {
+					t.Fatalf("%d: %+v was opened to %+v, %v", i, p, long, err)
+				}
+				rowLong, err := structseal.Encrypt(ctx, ring, p.long(), opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again, err := structseal.Decrypt(ctx, ring, rowLong.short(), opts...)
+				if err != nil || !reflect.DeepEqual(again, p) {
+					t.Fatalf("%d: %+v was opened to %+v, %v", i, p, again, err)
+				}
+			}
+		}
+	}
+}
+
+// What is wrong with a record both ways say in the same words, and what is unusual about
+// it comes to the same.
+func TestShortAndLongWayAgree(t *testing.T) {
+	ctx := t.Context()
+	ring, other := structsealtest.Ring(t), structsealtest.Ring(t)
+	full := patients()[7]
+	sealed := func(r *keyring.Keyring, p patient) patient {
+		row, err := structseal.Encrypt(ctx, r, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return row
+	}
+	row, foreign := sealed(ring, full), sealed(other, full)
+	before := row
+	if _, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
+		t.Fatal(err)
+	}
+	after := sealed(ring, full)
+	with := func(p patient, change func(*patient)) patient {
+		change(&p)
+		return p
+	}
+	flipped := func(b []byte) []byte {
+		b = bytes.Clone(b)
+		b[len(b)-1] ^= 1
+		return b
+	}
+	var count atomic.Int64
+	for name, c := range map[string]struct {
+		encrypt bool
+		in      patient
+		opts    []structseal.Option
+		fails   error // nil if it works
+	}{
+		"two keys":                {in: with(before, func(p *patient) { p.Photo = after.Photo })},
+		"plain string":            {in: with(row, func(p *patient) { p.Name = "Ada" }), fails: structseal.ErrNotEncrypted},
+		"plain bytes":             {in: with(row, func(p *patient) { p.Photo = []byte("Ada") }), fails: structseal.ErrNotEncrypted},
+		"empty string":            {in: with(row, func(p *patient) { p.Phone.String = "" }), fails: structseal.ErrNotEncrypted},
+		"plaintext allowed":       {in: with(row, func(p *patient) { p.Name = "Ada" }), opts: []structseal.Option{structseal.AllowPlaintext(&count)}},
+		"changed bytes":           {in: with(row, func(p *patient) { p.Photo = flipped(p.Photo) }), fails: structseal.ErrTampered},
+		"changed last":            {in: with(row, func(p *patient) { p.Print.V = flipped(p.Print.V) }), fails: structseal.ErrTampered},
+		"cut bytes":               {in: with(row, func(p *patient) { p.Photo = p.Photo[:40] }), fails: structseal.ErrTampered},
+		"cut text":                {in: with(row, func(p *patient) { p.Name = p.Name[:len(p.Name)-4] }), fails: structseal.ErrTampered},
+		"no text":                 {in: with(row, func(p *patient) { p.Name = "s1." }), fails: structseal.ErrTampered},
+		"another row":             {in: with(row, func(p *patient) { p.ID++ }), fails: structseal.ErrTampered},
+		"swapped fields":          {in: with(row, func(p *patient) { p.Photo, p.Print.V = p.Print.V, p.Photo }), fails: structseal.ErrTampered},
+		"another ring":            {in: foreign, fails: structseal.ErrUnknownKey},
+		"no id":                   {in: with(row, func(p *patient) { p.ID = 0 }), fails: structseal.ErrUnbound},
+		"bound to more":           {in: row, opts: []structseal.Option{structseal.Bind("tenant", "acme")}, fails: structseal.ErrTampered},
+		"label given twice":       {in: row, opts: []structseal.Option{structseal.Bind("org", "acme")}, fails: structseal.ErrInvalidArgument},
+		"one field":               {in: row, opts: []structseal.Option{structseal.Only("photo")}},
+		"encrypt: no id":          {encrypt: true, in: with(full, func(p *patient) { p.Org = "" }), fails: structseal.ErrUnbound},
+		"encrypt: again, string":  {encrypt: true, in: with(full, func(p *patient) { p.Name = row.Name }), fails: structseal.ErrEncrypted},
+		"encrypt: again, bytes":   {encrypt: true, in: with(full, func(p *patient) { p.Photo = row.Photo }), fails: structseal.ErrEncrypted},
+		"encrypt: foreign, bytes": {encrypt: true, in: with(full, func(p *patient) { p.Photo = row.Print.V }), fails: structseal.ErrForeignCiphertext},
+		"encrypt: looks like one": {encrypt: true, in: with(full, func(p *patient) { p.Name, p.Photo = "s1.", []byte{1} })},
+		"encrypt: one, literally": {encrypt: true, in: with(full, func(p *patient) { p.Name = row.Name }), opts: []structseal.Option{structseal.Literal()}},
+		"encrypt: large":          {encrypt: true, in: with(full, func(p *patient) { p.Photo = bytes.Repeat([]byte{5}, 1<<16) })},
+	} {
+		verb, verbLong := structseal.Decrypt[patient], structseal.Decrypt[patientLong]
+		if c.encrypt {
+			verb, verbLong = structseal.Encrypt[patient], structseal.Encrypt[patientLong]
+		}
+		in := c.in
+		short, err := verb(ctx, ring, c.in, c.opts...)
+		long, errLong := verbLong(ctx, ring, c.in.long(), c.opts...)
+		if !reflect.DeepEqual(c.in, in) {
+			t.Errorf("%s: the caller's value was changed", name)
+		}
+		if !errors.Is(err, c.fails) || !errors.Is(errLong, c.fails) {
+			t.Errorf("%s: %v; the long way: %v", name, err, errLong)
+			continue
+		}
+		if c.fails != nil {
+			if strings.ReplaceAll(errLong.Error(), "patientLong", "patient") != err.Error() || !reflect.DeepEqual(short, patient{}) {
+				t.Errorf("%s: %+v, %v; the long way: %v", name, short, err, errLong)
+			}
+			continue
+		}
+		if c.encrypt { // they differ, and open to the same
+			if short, err = structseal.Decrypt(ctx, ring, short); err != nil || !reflect.DeepEqual(short, c.in) {
+				t.Errorf("%s: %+v, %v", name, short, err)
+			}
+			continue
+		}
+		if !reflect.DeepEqual(short, long.short()) {
+			t.Errorf("%s: %+v; the long way: %+v", name, short, long)
+		}
+	}
+	if n := count.Load(); n != 2 {
+		t.Errorf("%d plaintexts", n)
+	}
+}
