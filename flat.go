@@ -55,7 +55,6 @@ func runFlat(ctx context.Context, ring *keyring.Keyring, op string, p *plan, bas
 	if j.quick(p, base) {
 		return nil
 	}
-	j.restart()
 	if err := j.flat(p, base, o.only); err != nil {
 		return err
 	}

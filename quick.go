@@ -29,7 +29,7 @@ func (p *plan) isQuick() bool {
 
 // quick does a verb on the flat record at base, and reports whether it did.
 func (j *job) quick(p *plan, base unsafe.Pointer) bool {
-	if !p.quick || j.opt.only != nil || j.opt.literal || !j.quickBindings(p, base) {
+	if !p.quick || j.opt.only != nil || !j.quickBindings(p, base) {
 		return false
 	}
 	j.quickContexts(p)
@@ -41,6 +41,7 @@ func (j *job) quick(p *plan, base unsafe.Pointer) bool {
 
 // quickBindings is flatBindings, mostly without what nobody asked for.
 func (j *job) quickBindings(p *plan, base unsafe.Pointer) bool {
+	j.binds = j.binds[:0]
 	if len(j.opt.bind) > 0 || len(p.marker.Require) > 0 {
 		_, _, err := j.flatBindings(p, base)
 		return err == nil

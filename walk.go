@@ -142,12 +142,6 @@ func (j *job) release() {
 	jobs.Put(j)
 }
 
-// restart forgets what a first try has left.
-func (j *job) restart() {
-	clear(j.text)
-	j.text, j.binds = j.text[:0], j.binds[:0]
-}
-
 // at says where the walk is: in which record, and how many path elements below
 // it, which start in job.stack at start.
 type at struct {
