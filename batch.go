@@ -58,6 +58,9 @@ func all[T any](ctx context.Context, ring *keyring.Keyring, op string, vs []T, o
 	if err != nil {
 		return nil, err
 	}
+	if err := o.unbuffered(); err != nil {
+		return nil, err
+	}
 	if err := Check[T](); err != nil && reflect.TypeFor[T]().Kind() != reflect.Interface {
 		return nil, err
 	}
@@ -189,6 +192,9 @@ func sequence[T any](ctx context.Context, ring *keyring.Keyring, op string, seq 
 	return func(yield func(T, error) bool) {
 		var zero T
 		o, err := newOptions(opts)
+		if err == nil {
+			err = o.unbuffered()
+		}
 		if err == nil && reflect.TypeFor[T]().Kind() != reflect.Interface {
 			err = Check[T]()
 		}

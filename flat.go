@@ -58,10 +58,16 @@ func runFlat(ctx context.Context, ring *keyring.Keyring, op string, p *plan, bas
 	if err := j.flat(p, base, o.only); err != nil {
 		return err
 	}
+	var err error
 	if op == opEncrypt {
-		return j.seal(base)
+		err = j.seal(base)
+	} else {
+		err = j.open(base)
 	}
-	return j.open(base)
+	if err == nil {
+		j.deliver()
+	}
+	return err
 }
 
 // flatBindings is bindings for the flat record at base.

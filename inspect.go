@@ -22,6 +22,9 @@ func Inspect(v any, opts ...Option) ([]FieldState, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.unbuffered(); err != nil {
+		return nil, err
+	}
 	value := reflect.ValueOf(v)
 	if value.Kind() == reflect.Pointer && !value.IsNil() {
 		value = value.Elem()

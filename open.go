@@ -11,7 +11,7 @@ import (
 // open decrypts all items; base is where a flat record is. First every ciphertext is decoded and its key found,
 // so that the record's plaintexts can share one piece of memory.
 func (j *job) open(base unsafe.Pointer) error {
-	total, passed := 0, int64(0)
+	total, buffered, passed := 0, 0, int64(0)
 	for i := range j.items {
 		it := &j.items[i]
 		n, err := j.decode(it, base)
@@ -21,8 +21,13 @@ func (j *job) open(base unsafe.Pointer) error {
 		if it.pass {
 			passed++
 		}
-		total += n
+		if it.n.kind == kindBytes && j.opt.buffer != nil {
+			buffered += n
+		} else {
+			total += n
+		}
 	}
+	j.buffered(buffered, base)
 	arena := make([]byte, 0, total)
 	var err error
 	for i := range j.items {
@@ -78,7 +83,7 @@ func (j *job) decode(it *item, base unsafe.Pointer) (int, error) {
 	switch {
 	case n < 0:
 		return 0, j.itemFailure(it, id, crypto.ErrTruncated)
-	case it.n.kind == kindSealed, it.n.kind == kindBytes && n >= largeValue:
+	case it.n.kind == kindSealed, it.n.kind == kindBytes && n >= largeValue && j.opt.buffer == nil:
 		return 0, nil
 	}
 	return n, nil
@@ -136,6 +141,15 @@ func (j *job) openItem(it *item, base unsafe.Pointer, arena []byte) ([]byte, err
 		return arena, nil
 	case kindBytes:
 		b := (*[]byte)(it.at(base))
+		if j.opt.buffer != nil {
+			from := len(j.out)
+			out, err := key.Open(j.out, *b, j.contextOf(it))
+			if err != nil {
+				return nil, j.openFailure(it, err)
+			}
+			j.out, *b = out, out[from:len(out):len(out)]
+			return arena, nil
+		}
 		if len(*b)-key.Suite().Overhead() >= largeValue {
 			out, err := key.Open(nil, *b, j.contextOf(it))
 			if err != nil {

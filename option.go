@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/structseal/structseal/crypto"
@@ -23,6 +24,7 @@ type options struct {
 	allowPlaintext bool
 	plaintexts     *atomic.Int64
 	reencryption   *Reencryption
+	buffer         *[]byte
 	err            error
 }
 
@@ -109,7 +111,7 @@ func newOptions(opts []Option) (*options, error) {
 	if len(opts) == 0 {
 		return &noOptions, nil
 	}
-	o := &options{}
+	o := optionSets.Get().(*options)
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, invalid("a nil Option")
@@ -119,7 +121,18 @@ func newOptions(opts []Option) (*options, error) {
 	return o, o.err
 }
 
-var noOptions options
+var (
+	noOptions  options
+	optionSets = sync.Pool{New: func() any { return new(options) }}
+)
+
+// release keeps the memory of options that nothing uses any more.
+func (o *options) release() {
+	if o != &noOptions {
+		*o = options{}
+		optionSets.Put(o)
+	}
+}
 
 // labels is a tree of label paths. An empty subtree means everything below.
 type labels map[string]labels

@@ -33,10 +33,11 @@ func (j *job) quick(p *plan, base unsafe.Pointer) bool {
 		return false
 	}
 	j.quickContexts(p)
-	if j.op == opEncrypt {
-		return j.quickSeal(p, base)
+	if j.op == opEncrypt && !j.quickSeal(p, base) || j.op == opDecrypt && !j.quickOpen(p, base) {
+		return false
 	}
-	return j.quickOpen(p, base)
+	j.deliver()
+	return true
 }
 
 // quickBindings is flatBindings, mostly without what nobody asked for.
@@ -140,7 +141,7 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
 	}
 	overhead := key.Suite().Overhead()
 	var values [together]crypto.Value
-	n, total := 0, 0
+	n, total, buffered := 0, 0, 0
 	for i := range p.fields {
 		value, text, ok := p.fields[i].value(base)
 		if !ok {
@@ -150,25 +151,39 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
 			return false
 		}
 		size := overhead + len(value)
-		if text {
-			size = crypto.TextLen(size)
+		switch {
+		case text:
+			total += crypto.TextLen(size)
+		case j.opt.buffer == nil:
+			total += size
+		case inRoom(*j.opt.buffer, value):
+			return false
+		default:
+			buffered += size
 		}
-		total += size
 		values[n] = crypto.Value{Text: value, Context: j.quickContext(i)}
 		n++
 	}
 	arena := make([]byte, 0, total)
-	frames := arena
-	if p.texts {
-		frames = j.frame[:0]
+	if j.opt.buffer != nil {
+		j.out = roomFor(*j.opt.buffer, buffered)
 	}
+	bytes := j.bytesTo(&arena)
+	frames := j.frame[:0]
+	if !p.texts {
+		frames = *bytes
+	}
+	from := len(frames)
 	j.sealing = -1
 	if frames, err = j.sealer.SealAll(key, frames, values[:n]); err != nil {
 		return false
 	}
 	if p.texts {
 		j.frame = frames
+	} else {
+		*bytes = frames
 	}
+	frames = frames[from:]
 	n = 0
 	for i := range p.fields {
 		f := &p.fields[i]
@@ -181,14 +196,15 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
 		frame := frames[:size]
 		frames = frames[size:]
 		n++
-		if p.texts {
+		switch {
+		case text:
 			from := len(arena)
-			if text {
-				arena = crypto.AppendText(arena, frame)
-			} else {
-				arena = append(arena, frame...)
-			}
+			arena = crypto.AppendText(arena, frame)
 			frame = arena[from:]
+		case p.texts:
+			from := len(*bytes)
+			*bytes = append(*bytes, frame...)
+			frame = (*bytes)[from:]
 		}
 		f.set(base, frame, text)
 	}
@@ -217,7 +233,8 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
 	}
 	var values [together]crypto.Value
 	var key *crypto.Key
-	n, first, total := 0, 0, 0 // values so far, the first one under key, bytes of all
+	n, first := 0, 0        // values so far, and the first one under key
+	total, buffered := 0, 0 // bytes for the arena, and for the caller's buffer
 	for i := range p.fields {
 		value, text, ok := p.fields[i].value(base)
 		if !ok {
@@ -249,12 +266,20 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
 		}
 		values[n] = crypto.Value{Text: frame, Context: j.quickContext(i)}
 		n++
-		total += len(frame) - key.Suite().Overhead()
+		if size := len(frame) - key.Suite().Overhead(); text || j.opt.buffer == nil {
+			total += size
+		} else {
+			buffered += size
+		}
 	}
 	if n > first && key.OpenAll(values[first:n]) != nil {
 		return false
 	}
 	arena := make([]byte, 0, total)
+	if j.opt.buffer != nil {
+		j.out = roomFor(*j.opt.buffer, buffered)
+	}
+	bytes := j.bytesTo(&arena)
 	n = 0
 	for i := range p.fields {
 		f := &p.fields[i]
@@ -263,10 +288,14 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
 			f.blank(base)
 			continue
 		}
-		from := len(arena)
-		arena = append(arena, values[n].Text...)
+		to := bytes
+		if text {
+			to = &arena
+		}
+		from := len(*to)
+		*to = append(*to, values[n].Text...)
 		n++
-		f.set(base, arena[from:], text)
+		f.set(base, (*to)[from:], text)
 	}
 	return true
 }

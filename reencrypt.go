@@ -38,6 +38,9 @@ func Reencrypt[T any](ctx context.Context, ring *keyring.Keyring, v T, opts ...O
 	if err != nil {
 		return zero, Reencryption{}, err
 	}
+	if err := given.unbuffered(); err != nil {
+		return zero, Reencryption{}, err
+	}
 	var found Reencryption
 	o := *given
 	o.reencryption = &found

@@ -18,7 +18,7 @@ const largeValue = 1 << 14
 // looked at, so that the record's ciphertexts can share one piece of memory.
 func (j *job) seal(base unsafe.Pointer) error {
 	var err error
-	total := 0
+	total, buffered := 0, 0
 	for i := range j.items {
 		it := &j.items[i]
 		if err := j.primary(it); err != nil {
@@ -29,20 +29,31 @@ func (j *job) seal(base unsafe.Pointer) error {
 		if err != nil {
 			return err
 		}
-		total += n
+		if it.n.kind == kindBytes && j.opt.buffer != nil {
+			buffered += n
+		} else {
+			total += n
+		}
 	}
+	j.buffered(buffered, base)
 	j.sealing = -1
 	arena := make([]byte, 0, total)
 	for at := 0; at < len(j.items); {
 		n := j.alike(at, base)
+		to := &arena
+		if j.items[at].n.kind == kindBytes {
+			to = j.bytesTo(&arena)
+		}
+		var out []byte
 		if n > 1 {
-			arena, err = j.sealItems(j.items[at:at+n], base, arena)
+			out, err = j.sealItems(j.items[at:at+n], base, *to)
 		} else {
-			arena, err = j.sealItem(&j.items[at], base, arena)
+			out, err = j.sealItem(&j.items[at], base, *to)
 		}
 		if err != nil {
 			return err
 		}
+		*to = out
 		at += n
 	}
 	return nil
@@ -174,7 +185,7 @@ func (j *job) measure(it *item, base unsafe.Pointer) (int, error) {
 				return 0, err
 			}
 		}
-		if len(b) >= largeValue {
+		if len(b) >= largeValue && j.opt.buffer == nil {
 			return 0, nil
 		}
 		return len(b) + overhead, nil
@@ -277,7 +288,7 @@ func (j *job) sealItem(it *item, base unsafe.Pointer, arena []byte) ([]byte, err
 		return arena, nil
 	case kindBytes:
 		b := (*[]byte)(it.at(base))
-		if len(*b) >= largeValue {
+		if len(*b) >= largeValue && j.opt.buffer == nil {
 			if *b, err = j.sealBytes(nil, it, *b); err != nil {
 				return nil, j.itemFailure(it, j.keys[it.key].ID(), err)
 			}

@@ -76,6 +76,7 @@ func one[T any](ctx context.Context, ring *keyring.Keyring, op string, v T, opts
 	if err != nil {
 		return zero, err
 	}
+	defer o.release()
 	t := reflect.TypeFor[T]()
 	if p := flatPlan(t); p != nil {
 		out := v
@@ -100,6 +101,7 @@ func inPlace(ctx context.Context, ring *keyring.Keyring, op string, v any, opts 
 	if err != nil {
 		return err
 	}
+	defer o.release()
 	fresh := reflect.New(p.Type().Elem())
 	fresh.Elem().Set(p.Elem())
 	if err := run(ctx, ring, op, p.Type().Elem(), fresh.UnsafePointer(), o); err != nil {
@@ -173,6 +175,7 @@ func runStruct(ctx context.Context, ring *keyring.Keyring, op string, t reflect.
 	}
 	if err == nil {
 		j.finish()
+		j.deliver()
 	}
 	return err
 }

@@ -52,6 +52,7 @@ type job struct {
 	context []byte // context of one item
 	text    []byte // plaintexts of Sealed, or decoded ciphertexts
 	frame   []byte // one ciphertext or plaintext
+	out     []byte // the caller's buffer, extended
 	opened  int    // how much of frame has held plaintext
 	sealer  crypto.Sealer
 	sealing int // index in job.keys of the key that sealer has
@@ -119,6 +120,7 @@ func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options)
 // release wipes what the job has seen and keeps its memory for the next one. What it
 // leaves there are plans, which live for ever, and keys, which their ring wipes.
 func (j *job) release() {
+	j.withhold()
 	for i := range j.scopes {
 		j.scopes[i].keys.Release()
 	}

@@ -1,0 +1,191 @@
+package structseal_test
+
+import (
+	"bytes"
+	"errors"
+	"iter"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/structseal/structseal"
+	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/structsealtest"
+)
+
+// scan is a record of bytes, scans one that goes the long way.
+type scan struct {
+	_     structseal.Record `seal:"scan"`
+	ID    string            `seal:"id,bind"`
+	Front []byte            `seal:"front"`
+	Back  []byte            `seal:"back"`
+}
+
+type scans struct {
+	_     structseal.Record `seal:"scans"`
+	ID    string            `seal:"id,bind"`
+	Name  string            `seal:"name"`
+	Pages [][]byte          `seal:"pages"`
+}
+
+var aScan = scan{ID: "7", Front: []byte("a front page"), Back: []byte("and the back of it")}
+
+func equalScans(a, b scan) bool {
+	return a.ID == b.ID && bytes.Equal(a.Front, b.Front) && bytes.Equal(a.Back, b.Back)
+}
+
+// With a buffer that is reused a record of bytes costs no allocation.
+func TestAppendToAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for _, suite := range []crypto.Suite{crypto.Default, crypto.Compact} {
+		ctx, ring := t.Context(), benchRing(t, suite)
+		large := scan{ID: "7", Front: make([]byte, 1<<20), Back: make([]byte, 1<<15)}
+		for _, v := range []scan{aScan, large} {
+			row, err := structseal.Encrypt(ctx, ring, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var buf []byte
+			reuse := structseal.AppendTo(&buf)
+			var got scan
+			for name, f := range map[string]func(){
+				"encrypt": func() { got, err = structseal.Encrypt(ctx, ring, v, reuse) },
+				"decrypt": func() { got, err = structseal.Decrypt(ctx, ring, row, reuse) },
+			} {
+				if n := testing.AllocsPerRun(100, func() {
+					if buf = buf[:0]; err == nil {
+						f()
+					}
+				}); n != 0 || err != nil {
+					t.Errorf("%v: %s: %v allocations, %v", suite, name, n, err)
+				}
+				if name == "encrypt" {
+					if got, err = structseal.Decrypt(ctx, ring, got); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !equalScans(got, v) {
+					t.Errorf("%v: %s went wrong", suite, name)
+				}
+			}
+		}
+	}
+}
+
+// Fields are pieces of the buffer, and what was in it stays.
+func TestAppendTo(t *testing.T) {
+	ctx, ring := t.Context(), structsealtest.Ring(t)
+	for _, room := range []int{0, 10, 50, 1000} {
+		buf := append(make([]byte, 0, room), "before"...)
+		to := structseal.AppendTo(&buf)
+		row, err := structseal.Encrypt(ctx, ring, aScan, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := slices.Concat([]byte("before"), row.Front, row.Back); !bytes.Equal(buf, want) || &buf[6] != &row.Front[0] {
+			t.Fatalf("room %d: the buffer is %x", room, buf)
+		}
+		if cap(row.Front) != len(row.Front) {
+			t.Error("appending to a field would write over the next one")
+		}
+		back, err := structseal.Decrypt(ctx, ring, row, to) // behind its own ciphertexts
+		if err != nil || !equalScans(back, aScan) {
+			t.Fatalf("%+v, %v", back, err)
+		}
+		if again, err := structseal.Decrypt(ctx, ring, row); err != nil || !equalScans(again, aScan) {
+			t.Errorf("room %d: the ciphertext was changed: %v", room, err)
+		}
+	}
+	// Containers go the long way; strings aren't in the buffer.
+	v := scans{ID: "7", Name: "Ada", Pages: [][]byte{[]byte("one"), nil, {}, []byte("two"), make([]byte, 1<<15)}}
+	var buf []byte
+	to := structseal.AppendTo(&buf)
+	row, err := structseal.Encrypt(ctx, ring, v, to)
+	if err != nil || !bytes.Equal(buf, slices.Concat(row.Pages...)) {
+		t.Fatalf("%d bytes, %v", len(buf), err)
+	}
+	buf = nil
+	back, err := structseal.Decrypt(ctx, ring, row, to)
+	if err != nil || !reflect.DeepEqual(back, v) || !bytes.Equal(buf, slices.Concat(v.Pages...)) {
+		t.Errorf("%+v, %v", back, err)
+	}
+	// In place.
+	buf = buf[:0]
+	if err := structseal.EncryptInPlace(ctx, ring, &v, to); err != nil || &v.Pages[0][0] != &buf[0] {
+		t.Errorf("in place: %v", err)
+	}
+}
+
+// A buffer whose memory the record itself lies in isn't written over while it is read.
+func TestAppendToItself(t *testing.T) {
+	ctx, ring := t.Context(), structsealtest.Ring(t)
+	for _, size := range []int{1, 20, 1 << 16} {
+		v := scan{ID: "7", Front: bytes.Repeat([]byte{7}, size), Back: bytes.Repeat([]byte{8}, size)}
+		buf := make([]byte, 0, 8*size+1000)
+		to := structseal.AppendTo(&buf)
+		row, err := structseal.Encrypt(ctx, ring, v, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // to and fro, always from the buffer into it
+			buf = buf[:0]
+			got, err := structseal.Decrypt(ctx, ring, row, to)
+			if err != nil || !equalScans(got, v) {
+				t.Fatalf("decrypt, %d bytes: %v", size, err)
+			}
+			buf = buf[:0]
+			if row, err = structseal.Encrypt(ctx, ring, got, to); err != nil {
+				t.Fatalf("encrypt, %d bytes: %v", size, err)
+			}
+			if !equalScans(got, v) {
+				t.Fatalf("%d bytes: the record was written over", size)
+			}
+		}
+	}
+}
+
+// What fails leaves the buffer as it was, and no plaintext behind it.
+func TestAppendToFails(t *testing.T) {
+	ctx, ring := t.Context(), structsealtest.Ring(t)
+	for _, size := range []int{20, 1 << 16} {
+		v := scan{ID: "7", Front: bytes.Repeat([]byte{7}, size), Back: bytes.Repeat([]byte{8}, size)}
+		row, err := structseal.Encrypt(ctx, ring, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row.Back = bytes.Clone(row.Back)
+		row.Back[len(row.Back)-1] ^= 1
+		buf := append(make([]byte, 0, 3*size+1000), "before"...)
+		if _, err := structseal.Decrypt(ctx, ring, row, structseal.AppendTo(&buf)); !errors.Is(err, structseal.ErrTampered) {
+			t.Fatal(err)
+		}
+		if string(buf) != "before" || bytes.Contains(buf[:cap(buf)], []byte{7, 7, 7, 7}) {
+			t.Errorf("%d bytes: %q, and plaintext behind it", size, buf)
+		}
+	}
+	var buf []byte
+	to := structseal.AppendTo(&buf)
+	var failed []error
+	_, err := structseal.Encrypt(ctx, ring, aScan, structseal.AppendTo(nil))
+	failed = append(failed, err)
+	_, err = structseal.EncryptAll(ctx, ring, []scan{aScan}, to)
+	failed = append(failed, err)
+	_, _, err = structseal.Reencrypt(ctx, ring, aScan, to)
+	failed = append(failed, err)
+	_, err = structseal.Inspect(aScan, to)
+	failed = append(failed, err)
+	var seq iter.Seq2[scan, error] = func(yield func(scan, error) bool) { yield(aScan, nil) }
+	for _, err := range structseal.EncryptSeq(ctx, ring, seq, to) {
+		failed = append(failed, err)
+	}
+	for i, err := range failed {
+		if !errors.Is(err, structseal.ErrInvalidArgument) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	if len(failed) != 5 || buf != nil {
+		t.Errorf("%d calls failed; %x", len(failed), buf)
+	}
+}
