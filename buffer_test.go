@@ -54,6 +54,7 @@ func TestAppendToAllocations(t *testing.T) {
 				"encrypt": func() { got, err = structseal.Encrypt(ctx, ring, v, reuse) },
 				"decrypt": func() { got, err = structseal.Decrypt(ctx, ring, row, reuse) },
 			} {
+				buf = nil
 				if n := testing.AllocsPerRun(100, func() {
 					if buf = buf[:0]; err == nil {
 						f()
