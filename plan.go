@@ -24,14 +24,14 @@ type plan struct {
 	typ     reflect.Type
 	record  string // label given by the marker, "" if there is none
 	marker  sealtag.Tag
-	binds   []bindField // sorted by label; the subject's field, too
-	rowBind bool        // a bind field ties the record to its row
-	flat    bool        // see flat.go
-	quick   bool        // see quick.go
-	texts   bool        // some of a quick record's values are strings
-	subject *bindField  // the one of binds that says whose keys to seal with, if any
-	fields  []field     // in declaration order
-	errs    []error     // *TagErrors of this type and of what it embeds
+	binds   []bindField  // sorted by label; the subject's field, too
+	rowBind bool         // a bind field ties the record to its row
+	flat    bool         // see flat.go
+	quick   []quickField // see quick.go
+	texts   bool         // some of a quick record's values are strings
+	subject *bindField   // the one of binds that says whose keys to seal with, if any
+	fields  []field      // in declaration order
+	errs    []error      // *TagErrors of this type and of what it embeds
 
 	// opening is the start of the path encoding for a record: the record label.
 	opening []byte
@@ -134,7 +134,7 @@ func planOf(t reflect.Type) (*plan, error) {
 	c := compiler{plans: map[reflect.Type]*plan{}}
 	p := c.structPlan(t)
 	p.flat = p.isFlat()
-	p.quick = p.isQuick()
+	p.quick = p.quickFields()
 	r := &compiled{p, c.check(p)}
 	plans.done.Store(t, r)
 	return r.plan, r.err

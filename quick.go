@@ -13,23 +13,40 @@ import (
 // error included, makes the short way give up before it has written to the copy; the
 // long way then begins anew and knows what to say.
 
-// isQuick reports whether the records of a plan may take the short way.
-func (p *plan) isQuick() bool {
+// A quickField is what the short way has to know of a field, in few bytes.
+type quickField struct {
+	offset uintptr
+	valid  uintptr // from there to the Valid flag of a sql.Null, if it is one
+	null   bool
+	text   bool // a string, else a []byte
+}
+
+// quickFields returns those of a record that may take the short way, else nil.
+func (p *plan) quickFields() []quickField {
 	if !p.flat || p.subject != nil || len(p.fields) > together {
-		return false
+		return nil
 	}
+	var fields []quickField
 	for i := range p.fields {
-		if p.fields[i].det != "" {
-			return false
+		f := &p.fields[i]
+		if f.det != "" {
+			return nil
 		}
-		p.texts = p.texts || p.fields[i].leaf().kind == kindString
+		n := f.node
+		q := quickField{offset: f.offset, null: n.kind == kindNull, valid: n.valid}
+		if q.null {
+			n = n.elem
+		}
+		q.text = n.kind == kindString
+		p.texts = p.texts || q.text
+		fields = append(fields, q)
 	}
-	return true
+	return fields
 }
 
 // quick does a verb on the flat record at base, and reports whether it did.
 func (j *job) quick(p *plan, base unsafe.Pointer) bool {
-	if !p.quick || j.opt.only != nil || !j.quickBindings(p, base) {
+	if p.quick == nil || j.opt.only != nil || !j.quickBindings(p, base) {
 		return false
 	}
 	j.quickContexts(p)
@@ -72,7 +89,7 @@ func (j *job) quickContexts(p *plan) {
 		return
 	}
 	j.contexts = j.contexts[:0]
-	for i := range p.fields {
+	for i := range p.quick {
 		j.contexts = append(append(append(j.contexts, j.opening...), p.fields[i].path...), binds...)
 		j.contextEnds[i] = len(j.contexts)
 	}
@@ -87,36 +104,25 @@ func (j *job) quickContext(i int) []byte {
 	return j.contexts[j.contextEnds[i-1]:j.contextEnds[i]]
 }
 
-// leaf is the node of the value of a flat field.
-func (f *field) leaf() *node {
-	if f.node.kind == kindNull {
-		return f.node.elem
+// value returns the string or the bytes of the record at base, which must not be written
+// to. There is none if it is NULL.
+func (f *quickField) value(base unsafe.Pointer) (value []byte, ok bool) {
+	v := unsafe.Add(base, f.offset)
+	if f.null && !*(*bool)(unsafe.Add(v, f.valid)) {
+		return nil, false
 	}
-	return f.node
-}
-
-// value returns the string or the bytes of a flat field of the record at base, which
-// must not be written to. There is none if it is NULL.
-func (f *field) value(base unsafe.Pointer) (value []byte, text, ok bool) {
-	v, n := unsafe.Add(base, f.offset), f.node
-	if n.kind == kindNull {
-		if !*(*bool)(unsafe.Add(v, n.valid)) {
-			return nil, false, false
-		}
-		n = n.elem
-	}
-	if n.kind == kindString {
+	if f.text {
 		s := *(*string)(v)
-		return unsafe.Slice(unsafe.StringData(s), len(s)), true, true
+		return unsafe.Slice(unsafe.StringData(s), len(s)), true
 	}
 	b := *(*[]byte)(v)
-	return b, false, b != nil
+	return b, b != nil
 }
 
-// set puts a value into a flat field.
-func (f *field) set(base unsafe.Pointer, value []byte, text bool) {
+// set puts a value there.
+func (f *quickField) set(base unsafe.Pointer, value []byte) {
 	v := unsafe.Add(base, f.offset)
-	if text {
+	if f.text {
 		*(*string)(v) = unsafe.String(unsafe.SliceData(value), len(value))
 	} else {
 		*(*[]byte)(v) = value[:len(value):len(value)]
@@ -124,10 +130,8 @@ func (f *field) set(base unsafe.Pointer, value []byte, text bool) {
 }
 
 // blank removes what the other half of a NULL holds.
-func (f *field) blank(base unsafe.Pointer) {
-	if n := f.leaf(); f.node.kind != kindNull {
-		return
-	} else if v := unsafe.Add(base, f.offset); n.kind == kindString {
+func (f *quickField) blank(base unsafe.Pointer) {
+	if v := unsafe.Add(base, f.offset); f.text {
 		*(*string)(v) = ""
 	} else {
 		*(*[]byte)(v) = nil
@@ -142,17 +146,18 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
 	overhead := key.Suite().Overhead()
 	var values [together]crypto.Value
 	n, total, buffered := 0, 0, 0
-	for i := range p.fields {
-		value, text, ok := p.fields[i].value(base)
+	for i := range p.quick {
+		f := &p.quick[i]
+		value, ok := f.value(base)
 		if !ok {
 			continue
 		}
-		if len(value) >= largeValue || mayBeSealed(value, text) {
+		if len(value) >= largeValue || mayBeSealed(value, f.text) {
 			return false
 		}
 		size := overhead + len(value)
 		switch {
-		case text:
+		case f.text:
 			total += crypto.TextLen(size)
 		case j.opt.buffer == nil:
 			total += size
@@ -185,9 +190,9 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
 	}
 	frames = frames[from:]
 	n = 0
-	for i := range p.fields {
-		f := &p.fields[i]
-		_, text, ok := f.value(base)
+	for i := range p.quick {
+		f := &p.quick[i]
+		_, ok := f.value(base)
 		if !ok {
 			f.blank(base)
 			continue
@@ -197,7 +202,7 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
 		frames = frames[size:]
 		n++
 		switch {
-		case text:
+		case f.text:
 			from := len(arena)
 			arena = crypto.AppendText(arena, frame)
 			frame = arena[from:]
@@ -206,7 +211,7 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
 			*bytes = append(*bytes, frame...)
 			frame = (*bytes)[from:]
 		}
-		f.set(base, frame, text)
+		f.set(base, frame)
 	}
 	return true
 }
@@ -221,9 +226,10 @@ func mayBeSealed(value []byte, text bool) bool {
 
 func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
 	size := 0
-	for i := range p.fields {
-		value, text, ok := p.fields[i].value(base)
-		if ok && (len(value) >= largeValue || !mayBeSealed(value, text)) {
+	for i := range p.quick {
+		f := &p.quick[i]
+		value, ok := f.value(base)
+		if ok && (len(value) >= largeValue || !mayBeSealed(value, f.text)) {
 			return false
 		}
 		size += len(value)
@@ -235,13 +241,14 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
 	var key *crypto.Key
 	n, first := 0, 0        // values so far, and the first one under key
 	total, buffered := 0, 0 // bytes for the arena, and for the caller's buffer
-	for i := range p.fields {
-		value, text, ok := p.fields[i].value(base)
+	for i := range p.quick {
+		f := &p.quick[i]
+		value, ok := f.value(base)
 		if !ok {
 			continue
 		}
 		from := len(j.text)
-		if text {
+		if f.text {
 			decoded, err := crypto.ParseText(j.text, unsafe.String(unsafe.SliceData(value), len(value)))
 			if err != nil {
 				return false
@@ -266,7 +273,7 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
 		}
 		values[n] = crypto.Value{Text: frame, Context: j.quickContext(i)}
 		n++
-		if size := len(frame) - key.Suite().Overhead(); text || j.opt.buffer == nil {
+		if size := len(frame) - key.Suite().Overhead(); f.text || j.opt.buffer == nil {
 			total += size
 		} else {
 			buffered += size
@@ -281,21 +288,21 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
 	}
 	bytes := j.bytesTo(&arena)
 	n = 0
-	for i := range p.fields {
-		f := &p.fields[i]
-		_, text, ok := f.value(base)
+	for i := range p.quick {
+		f := &p.quick[i]
+		_, ok := f.value(base)
 		if !ok {
 			f.blank(base)
 			continue
 		}
 		to := bytes
-		if text {
+		if f.text {
 			to = &arena
 		}
 		from := len(*to)
 		*to = append(*to, values[n].Text...)
 		n++
-		f.set(base, (*to)[from:], text)
+		f.set(base, (*to)[from:])
 	}
 	return true
 }

@@ -38,6 +38,9 @@ func encodedLen(n int) int { return n/3*4 + (n%3*8+5)/6 }
 
 // encodeBase64 writes src to dst, which has encodedLen(len(src)) bytes or more.
 func encodeBase64(dst, src []byte) {
+	if n := encodeVectors(dst, src); n > 0 {
+		src, dst = src[n:], dst[n/3*4:]
+	}
 	for len(src) >= 8 && len(dst) >= 8 {
 		x := binary.BigEndian.Uint64(src) // six bytes of it
 		binary.LittleEndian.PutUint64(dst, uint64(pairs[x>>52])|uint64(pairs[x>>40&0xfff])<<16|uint64(pairs[x>>28&0xfff])<<32|uint64(pairs[x>>16&0xfff])<<48)
@@ -66,6 +69,13 @@ func decodedLen(n int) int { return n/4*3 + n%4*6/8 }
 // reports whether it is what encodeBase64 makes of them: nothing but letters, no rest of
 // one, no bits behind the last byte.
 func decodeBase64(dst, src []byte) bool {
+	n, ok := decodeVectors(dst, src)
+	if !ok {
+		return false
+	}
+	if n > 0 {
+		src, dst = src[n:], dst[n/4*3:]
+	}
 	wrong := uint32(0)
 	for len(src) >= 8 && len(dst) >= 8 {
 		s := src[:8]

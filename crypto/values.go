@@ -105,44 +105,44 @@ func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
 //
 // Errors: those of OpenInPlace for the first value that fails; which one isn't told.
 func (k *Key) OpenAll(values []Value) error {
-	var sub opened
-	for i := range values {
-		if err := k.openOne(&values[i], &sub); err != nil {
-			for _, v := range values[:i] {
-				clear(v.Text)
-			}
-			return err
-		}
-	}
-	return nil
-}
-
-// opened is what opened the last value. Those of a record mostly share a salt.
-type opened struct {
-	*gcm
-	salt        [saltSize]byte
-	start, skip int
-}
-
-func (k *Key) openOne(v *Value, last *opened) error {
-	c, err := k.opening(v.Text)
+	n, err := k.openAll(values)
 	if err != nil {
-		return err
-	}
-	if c.suite == Deterministic {
-		v.Text, err = k.OpenInPlace(v.Text, v.Context)
-		return err
-	}
-	if salt := (*[saltSize]byte)(v.Text[prefixSize:]); last.gcm == nil || c.suite == Default && *salt != last.salt {
-		if last.gcm, last.start, last.skip, err = c.gcmOf(v.Text); err != nil {
-			return err
+		for _, v := range values[:n] {
+			clear(v.Text)
 		}
-		last.salt = *salt
-	}
-	body := v.Text[last.start:]
-	out, err := last.decrypt(last.inPlace(body)[:0], body, v.Context, last.skip)
-	if err == nil {
-		v.Text = out[last.skip:]
 	}
 	return err
+}
+
+// openAll also returns how many values were opened.
+func (k *Key) openAll(values []Value) (int, error) {
+	var g *gcm // of the last value; those of a record mostly share a salt
+	var salt [saltSize]byte
+	var start, skip int
+	for i := range values {
+		v := &values[i]
+		c, err := k.opening(v.Text)
+		if err != nil {
+			return i, err
+		}
+		if c.suite == Deterministic {
+			if v.Text, err = k.OpenInPlace(v.Text, v.Context); err != nil {
+				return i, err
+			}
+			continue
+		}
+		if of := (*[saltSize]byte)(v.Text[prefixSize:]); g == nil || c.suite == Default && *of != salt {
+			if g, start, skip, err = c.gcmOf(v.Text); err != nil {
+				return i, err
+			}
+			salt = *of
+		}
+		body := v.Text[start:]
+		out, err := g.decrypt(g.inPlace(body)[:0], body, v.Context, skip)
+		if err != nil {
+			return i, err
+		}
+		v.Text = out[skip:]
+	}
+	return len(values), nil
 }
