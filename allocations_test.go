@@ -47,6 +47,30 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+type uuidRecord struct {
+	_    structseal.Record `seal:"uuids"`
+	ID   uuid              `seal:"id,bind"`
+	Name string            `seal:"name"`
+}
+
+// A uuid.UUID that binds costs a copy of itself, and what its method allocates.
+func TestAllocationsOfUUID(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	ctx, ring := t.Context(), structsealtest.Ring(t)
+	v := uuidRecord{ID: uuid{1, 2, 3}, Name: "Ada"}
+	method := testing.AllocsPerRun(500, func() { v.ID.MarshalText() })
+	var row uuidRecord
+	var err error
+	if n := testing.AllocsPerRun(500, func() { row, err = structseal.Encrypt(ctx, ring, v) }); n > method+2 || err != nil {
+		t.Errorf("encrypt: %v allocations, %v of them by MarshalText, %v", n, method, err)
+	}
+	if n := testing.AllocsPerRun(500, func() { v, err = structseal.Decrypt(ctx, ring, row) }); n > method+2 || err != nil || v.Name != "Ada" {
+		t.Errorf("decrypt: %v allocations, %v of them by MarshalText, %v", n, method, err)
+	}
+}
+
 // What holds for a record that needs a walk holds for a flat one, too: the caller's value
 // isn't touched, NULL stays NULL, and what is behind it doesn't survive.
 func TestFlatRecords(t *testing.T) {

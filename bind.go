@@ -82,11 +82,16 @@ func appendBind(dst []byte, kind bindKind, t reflect.Type, p unsafe.Pointer) ([]
 	return append(dst, text...), nil
 }
 
-// appendPlainBind is appendBind for kinds that have no method of their own. p may point
-// into a stack.
+// appendPlainBind is appendBind for values without pointers, and for kinds that have no
+// method of their own. p may point into a stack.
 func appendPlainBind(dst []byte, kind bindKind, t reflect.Type, p unsafe.Pointer) ([]byte, error) {
 	start := len(dst)
 	switch kind {
+	case bindText:
+		// A method may keep the address: it gets that of a copy.
+		fresh := reflect.New(t).UnsafePointer()
+		copy(unsafe.Slice((*byte)(fresh), t.Size()), unsafe.Slice((*byte)(p), t.Size()))
+		return appendBind(dst, kind, t, fresh)
 	case bindString:
 		dst = append(dst, *(*string)(p)...)
 	case bindBytes:
@@ -134,6 +139,23 @@ func appendPlainBind(dst []byte, kind bindKind, t reflect.Type, p unsafe.Pointer
 		return nil, errEmptyBind
 	}
 	return dst, nil
+}
+
+// hasPointers reports whether values of a type must not be copied as bytes.
+func hasPointers(t reflect.Type) bool {
+	switch k := t.Kind(); {
+	case k == reflect.Array:
+		return t.Len() > 0 && hasPointers(t.Elem())
+	case k == reflect.Struct:
+		for i := range t.NumField() {
+			if hasPointers(t.Field(i).Type) {
+				return true
+			}
+		}
+		return false
+	default:
+		return k < reflect.Bool || k > reflect.Complex128
+	}
 }
 
 func allZero(b []byte) bool {

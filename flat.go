@@ -9,10 +9,10 @@ import (
 )
 
 // Most records are flat: their sealed values are strings and bytes of the struct itself,
-// and what binds them has no methods. Such a record needs no walk, and nothing keeps its
-// address: it may stay on the caller's stack, which saves an allocation and its garbage.
-// What the functions here do with the address must stay such that the compiler sees that
-// (TestAllocations).
+// and what binds them has no methods, or no pointers (a uuid.UUID). Such a record needs no
+// walk, and nothing keeps its address: it may stay on the caller's stack, which saves an
+// allocation and its garbage. What the functions here do with the address must stay such
+// that the compiler sees that (TestAllocations).
 
 // isFlat reports whether the record of a plan is flat.
 func (p *plan) isFlat() bool {
@@ -26,7 +26,7 @@ func (p *plan) isFlat() bool {
 		}
 	}
 	for i := range p.binds {
-		if p.binds[i].kind == bindText {
+		if p.binds[i].kind == bindText && hasPointers(p.binds[i].typ) {
 			return false
 		}
 	}

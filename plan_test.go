@@ -155,3 +155,38 @@ func TestErrorsAreLocated(t *testing.T) {
 		}
 	}
 }
+
+type (
+	plainID   [16]byte
+	pairID    struct{ Tenant, N uint32 }
+	pointerID struct{ s *string }
+	nestedID  struct{ parts [2]pointerID }
+)
+
+func (plainID) MarshalText() ([]byte, error)   { return []byte("plain"), nil }
+func (pairID) MarshalText() ([]byte, error)    { return []byte("pair"), nil }
+func (pointerID) MarshalText() ([]byte, error) { return []byte("pointer"), nil }
+func (nestedID) MarshalText() ([]byte, error)  { return []byte("nested"), nil }
+
+type boundTo[ID any] struct {
+	_  Record `seal:"bound"`
+	ID ID     `seal:"id,bind"`
+	A  string `seal:"a"`
+}
+
+// What binds a flat record may be copied as bytes: values with pointers may not, because
+// the garbage collector wouldn't see them.
+func TestFlatBinds(t *testing.T) {
+	for typ, want := range map[reflect.Type]bool{
+		reflect.TypeFor[boundTo[string]]():    true,
+		reflect.TypeFor[boundTo[plainID]]():   true,
+		reflect.TypeFor[boundTo[pairID]]():    true,
+		reflect.TypeFor[boundTo[pointerID]](): false,
+		reflect.TypeFor[boundTo[nestedID]]():  false,
+	} {
+		p, err := planOf(typ)
+		if err != nil || p.flat != want {
+			t.Errorf("%v: flat: %v, %v", typ, p.flat, err)
+		}
+	}
+}
