@@ -97,7 +97,7 @@ func (j *job) findKey(it *item, id uint32) (*crypto.Key, error) {
 		it.key = n - 1
 		return j.keys[n-1].Key, nil
 	}
-	key, err := j.namedKey(it, id)
+	key, err := j.namedKey(purpose, it.scope, id)
 	if err != nil {
 		return nil, err
 	}

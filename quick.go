@@ -8,8 +8,8 @@ import (
 	"github.com/structseal/structseal/keyring"
 )
 
-// The short way: flat records whose values are all under the ring's data keys, as most
-// are, go through two loops that list nothing. Whatever is unusual about a record, every
+// The short way: flat records without deterministic fields, as most are, go through two
+// loops that list nothing. Whatever is unusual about a record, every
 // error included, makes the short way give up before it has written to the copy; the
 // long way then begins anew and knows what to say.
 
@@ -23,7 +23,7 @@ type quickField struct {
 
 // quickFields returns those of a record that may take the short way, else nil.
 func (p *plan) quickFields() []quickField {
-	if !p.flat || p.subject != nil || len(p.fields) > together {
+	if !p.flat || len(p.fields) > together {
 		return nil
 	}
 	var fields []quickField
@@ -46,36 +46,48 @@ func (p *plan) quickFields() []quickField {
 
 // quick does a verb on the flat record at base, and reports whether it did.
 func (j *job) quick(p *plan, base unsafe.Pointer) bool {
-	if p.quick == nil || j.opt.only != nil || !j.quickBindings(p, base) {
+	if p.quick == nil || j.opt.only != nil {
+		return false
+	}
+	scope, ok := j.quickBindings(p, base)
+	if !ok {
 		return false
 	}
 	j.quickContexts(p)
-	if j.op == opEncrypt && !j.quickSeal(p, base) || j.op == opDecrypt && !j.quickOpen(p, base) {
-		return false
+	if j.op == opEncrypt {
+		ok = j.quickSeal(p, base, scope)
+	} else {
+		ok = j.quickOpen(p, base, scope)
 	}
-	j.deliver()
-	return true
+	if ok {
+		j.deliver()
+	}
+	return ok
 }
 
 // quickBindings is flatBindings, mostly without what nobody asked for.
-func (j *job) quickBindings(p *plan, base unsafe.Pointer) bool {
+func (j *job) quickBindings(p *plan, base unsafe.Pointer) (scope int, ok bool) {
 	j.binds = j.binds[:0]
 	if len(j.opt.bind) > 0 || len(p.marker.Require) > 0 {
-		_, _, err := j.flatBindings(p, base)
-		return err == nil
+		_, scope, err := j.flatBindings(p, base)
+		return scope, err == nil
 	}
+	var subject span
 	dst := aad.AppendCount(j.binds, len(p.binds))
 	for i := range p.binds {
 		b := &p.binds[i]
 		text, err := appendPlainBind(j.texts[:0], b.kind, b.typ, unsafe.Add(base, b.offset))
 		if err != nil {
-			return false
+			return 0, false
 		}
 		j.texts = text
 		dst = aad.AppendString(append(dst, b.encoded...), text)
+		if b == p.subject {
+			subject = span{len(dst) - len(text), len(dst)}
+		}
 	}
 	j.binds = dst
-	return true
+	return j.addScope(p, subject), true
 }
 
 // quickContexts encodes the contexts of all fields. From one record to the next mostly
@@ -138,12 +150,10 @@ func (f *quickField) blank(base unsafe.Pointer) {
 	}
 }
 
-func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
-	key, err := j.ring.Primary(j.ctx, keyring.Data)
-	if err != nil {
-		return false
-	}
-	overhead := key.Suite().Overhead()
+func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
+	var key *crypto.Key // asked for when there is a value: a subject's may have to be made
+	var err error
+	overhead := 0
 	var values [together]crypto.Value
 	n, total, buffered := 0, 0, 0
 	for i := range p.quick {
@@ -154,6 +164,13 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
 		}
 		if len(value) >= largeValue || mayBeSealed(value, f.text) {
 			return false
+		}
+		if key == nil {
+			if key, err = j.primaryKey(keyring.Data, scope); err != nil {
+				j.failed = lookup{0, err}
+				return false
+			}
+			overhead = key.Suite().Overhead()
 		}
 		size := overhead + len(value)
 		switch {
@@ -180,8 +197,10 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer) bool {
 	}
 	from := len(frames)
 	j.sealing = -1
-	if frames, err = j.sealer.SealAll(key, frames, values[:n]); err != nil {
-		return false
+	if n > 0 {
+		if frames, err = j.sealer.SealAll(key, frames, values[:n]); err != nil {
+			return false
+		}
 	}
 	if p.texts {
 		j.frame = frames
@@ -224,7 +243,7 @@ func mayBeSealed(value []byte, text bool) bool {
 	return len(value) > 0 && value[0] == 1
 }
 
-func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
+func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 	size := 0
 	for i := range p.quick {
 		f := &p.quick[i]
@@ -267,7 +286,8 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer) bool {
 				return false
 			}
 			first = n
-			if key, err = j.ring.Key(j.ctx, keyring.Data, id); err != nil {
+			if key, err = j.namedKey(keyring.Data, scope, id); err != nil {
+				j.failed = lookup{id, err}
 				return false
 			}
 		}

@@ -2,6 +2,7 @@ package structseal_test
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/crypto"
 	"github.com/structseal/structseal/keyring"
+	"github.com/structseal/structseal/kmsprovider"
+	"github.com/structseal/structseal/kmsprovider/localkms"
 	"github.com/structseal/structseal/structsealtest"
 )
 
@@ -193,5 +196,58 @@ func TestShortAndLongWayAgree(t *testing.T) {
 	}
 	if n := count.Load(); n != 2 {
 		t.Errorf("%d plaintexts", n)
+	}
+}
+
+// refusingKMS refuses to unwrap data keys.
+type refusingKMS struct {
+	countingKMS
+	refuses bool
+}
+
+func (k *refusingKMS) Unwrap(ctx context.Context, wrapped []byte, kc kmsprovider.Context) ([]byte, error) {
+	if k.refuses {
+		k.unwraps.Add(1)
+		return nil, kmsprovider.ErrDenied
+	}
+	return k.countingKMS.Unwrap(ctx, wrapped, kc)
+}
+
+// A key that can't be had is asked for once, though there are two ways.
+func TestShortWayAsksOnce(t *testing.T) {
+	ctx := t.Context()
+	kms := &refusingKMS{countingKMS: countingKMS{Provider: localkms.NewRandom()}}
+	store := keyring.NewMemoryStore()
+	ring, pin, err := keyring.Create(ctx, "r", store, kms, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ring.Close()
+	row, err := structseal.Encrypt(ctx, ring, patients()[7])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for verb, f := range map[string]func(ctx context.Context, ring *keyring.Keyring, v patient, opts ...structseal.Option) (patient, error){
+		"encrypt": structseal.Encrypt[patient],
+		"decrypt": structseal.Decrypt[patient],
+	} {
+		in := row
+		if verb == "encrypt" {
+			in = patients()[7]
+		}
+		kms.refuses = false
+		cold, err := keyring.Open(ctx, "r", store, kms, pin, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cold.Close()
+		kms.refuses = true
+		before := kms.unwraps.Load()
+		if _, err := f(ctx, cold, in); !errors.Is(err, kmsprovider.ErrDenied) {
+			t.Errorf("%s: %v", verb, err)
+		}
+		if n := kms.unwraps.Load() - before; n != 1 {
+			t.Errorf("%s: %d unwraps", verb, n)
+		}
 	}
 }

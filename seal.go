@@ -140,7 +140,7 @@ func (j *job) primary(it *item) error {
 			return nil
 		}
 	}
-	key, err := j.primaryKey(it)
+	key, err := j.primaryKey(purpose, it.scope)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (j *job) refuseCiphertext(it *item, ct []byte) error {
 		return nil
 	}
 	if it.scope > 0 {
-		if key, err := j.namedKey(it, id); !errors.Is(err, crypto.ErrUnknownKey) {
+		if key, err := j.namedKey(it.f.purpose(), it.scope, id); !errors.Is(err, crypto.ErrUnknownKey) {
 			return j.refuse(it, ct, id, key, err)
 		}
 	}

@@ -34,28 +34,50 @@ func (j *job) subject(n int) (*keyring.SubjectKeys, error) {
 	return &s.keys, err
 }
 
-// primaryKey returns the key to seal an item with: its subject's, or the ring's.
-func (j *job) primaryKey(it *item) (*crypto.Key, error) {
-	if it.scope == 0 {
-		return j.ring.Primary(j.ctx, it.f.purpose())
+// primaryKey returns the key to seal an item with: its subject's, or the ring's. scope is
+// the item's.
+func (j *job) primaryKey(purpose keyring.Purpose, scope int) (*crypto.Key, error) {
+	if err := j.lookedUp(purpose, 0); err != nil {
+		return nil, err
 	}
-	keys, err := j.subject(it.scope)
+	if scope == 0 {
+		return j.ring.Primary(j.ctx, purpose)
+	}
+	keys, err := j.subject(scope)
 	if err != nil {
 		return nil, err
 	}
 	return keys.Primary()
 }
 
-// namedKey returns the key of an id, in the scope of the item.
-func (j *job) namedKey(it *item, id uint32) (*crypto.Key, error) {
-	if it.scope == 0 {
-		return j.ring.Key(j.ctx, it.f.purpose(), id)
+// namedKey returns the key of an id, in the scope of an item.
+func (j *job) namedKey(purpose keyring.Purpose, scope int, id uint32) (*crypto.Key, error) {
+	if err := j.lookedUp(purpose, id); err != nil {
+		return nil, err
 	}
-	keys, err := j.subject(it.scope)
+	if scope == 0 {
+		return j.ring.Key(j.ctx, purpose, id)
+	}
+	keys, err := j.subject(scope)
 	if err != nil {
 		return nil, err
 	}
 	return keys.Key(j.ctx, id)
+}
+
+// A lookup is of a data key that the short way didn't get: the long way doesn't ask for
+// it again, which may take long.
+type lookup struct {
+	id  uint32 // 0 is the primary key
+	err error
+}
+
+// lookedUp returns the error of an earlier lookup of a key.
+func (j *job) lookedUp(purpose keyring.Purpose, id uint32) error {
+	if j.failed.err == nil || purpose != keyring.Data || id != j.failed.id {
+		return nil
+	}
+	return j.failed.err
 }
 
 // warmSubjects loads the subjects of many records together. What fails here fails

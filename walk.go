@@ -32,6 +32,7 @@ type job struct {
 	walked bool     // items have addresses
 	keys   []jobKey // of the items
 	scopes []scope  // of the records that have a subject
+	failed lookup   // of the short way
 	maps   []pendingMap
 	seen   map[visit]struct{}
 	depth  int
@@ -137,7 +138,7 @@ func (j *job) release() {
 	j.items, j.keys, j.scopes = j.items[:0], j.keys[:0], j.scopes[:0]
 	j.stack, j.paths, j.binds = j.stack[:0], j.paths[:0], j.binds[:0]
 	j.text, j.frame = j.text[:0], j.frame[:0]
-	j.ctx, j.opt, j.depth = nil, nil, 0
+	j.ctx, j.opt, j.depth, j.failed = nil, nil, 0, lookup{}
 	if cap(j.text)+cap(j.frame) > 1<<16 || cap(j.items) > 1<<10 {
 		return // a huge record must not stay in the pool
 	}
@@ -386,11 +387,17 @@ func (j *job) bindings(p *plan) (binds span, owner int, err error) {
 	for _, b := range extra {
 		j.appendExtra(b)
 	}
-	if p.subject != nil {
-		j.scopes = append(j.scopes, scope{kind: p.subject.subjectKind, id: subject})
-		owner = len(j.scopes)
+	return span{start, len(j.binds)}, j.addScope(p, subject), nil
+}
+
+// addScope adds the scope of a record's values, if it has a subject, whose id is in
+// job.binds.
+func (j *job) addScope(p *plan, id span) (owner int) {
+	if p.subject == nil {
+		return 0
 	}
-	return span{start, len(j.binds)}, owner, nil
+	j.scopes = append(j.scopes, scope{kind: p.subject.subjectKind, id: id})
+	return len(j.scopes)
 }
 
 func (j *job) appendExtra(b crypto.Binding) {
