@@ -159,8 +159,8 @@ func TestErrorsAreLocated(t *testing.T) {
 type (
 	plainID   [16]byte
 	pairID    struct{ Tenant, N uint32 }
-	pointerID struct{ s *string }
-	nestedID  struct{ parts [2]pointerID }
+	pointerID struct{ S *string }
+	nestedID  struct{ Parts [2]pointerID }
 )
 
 func (plainID) MarshalText() ([]byte, error)   { return []byte("plain"), nil }
