@@ -1,6 +1,7 @@
 package crypto
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -13,79 +14,137 @@ import (
 // context is never changed: if the result would be written over it, the result
 // is in new memory.
 //
+// Large values are best sealed in place: a plaintext that lies in dst's memory
+// where the ciphertext has it, [Suite.Headroom] bytes behind len(dst), is
+// encrypted there and isn't moved before. dst needs a capacity for the whole
+// ciphertext, else the result is in new memory.
+//
 // Seal is safe for concurrent use.
 //
 // Errors: ErrWiped, ErrTooLarge, ErrNotApproved (Deterministic in enforced FIPS
 // 140 mode); for Compact ErrExhausted and what [Key.Meter] returns. On error the result is nil and dst is unchanged up to its length.
 func (k *Key) Seal(dst, plaintext, context []byte) ([]byte, error) {
-	var r sealing
-	if err := r.reset(k, 1); err != nil {
+	st := k.load()
+	c, err := st.cipher()
+	if err != nil {
 		return nil, err
 	}
-	return r.seal(dst, plaintext, context)
+	if tooLarge(c.suite, len(dst), len(plaintext)) {
+		return nil, errTooLarge(len(plaintext))
+	}
+	switch c.suite {
+	case Default:
+		w, err := c.xaes.reserve(1)
+		if err != nil {
+			return nil, err
+		}
+		return w.seal(c.id, nil, dst, plaintext, context), nil
+	case Compact:
+		if err := st.take(1); err != nil {
+			return nil, err
+		}
+		return c.gcm.sealCompact(c.id, nil, dst, plaintext, context), nil
+	default:
+		return c.sealSIV(dst, plaintext, context)
+	}
 }
 
 // seal is [Key.Seal] under the key given to reset.
 func (r *sealing) seal(dst, plaintext, context []byte) ([]byte, error) {
-	c, err := r.live()
+	c, err := r.key.cipher()
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSize(c.suite, len(dst), len(plaintext)); err != nil {
-		return nil, err
+	if tooLarge(c.suite, len(dst), len(plaintext)) {
+		return nil, errTooLarge(len(plaintext))
 	}
-	start := len(dst)
 	switch c.suite {
 	case Default:
 		w, err := r.writer(c.xaes)
 		if err != nil {
 			return nil, err
 		}
-		const at = prefixSize + saltSize
-		const text = at + nonceSize + commitSize
-		buf := grow(dst, len(plaintext)+suites[Default].overhead, context)[:start+text+len(plaintext)]
-		frame := buf[start:]
-		copy(frame[text:], plaintext) // first: dst may overlap plaintext
-		putPrefix(frame, c.id)
-		copy(frame[prefixSize:], w.salt[:])
-		copy(frame[at+nonceSize:], zeros[:])
-		nonce := r.nonceFor(&w.gcm)
 		r.want--
-		return w.seal(buf, start+at, nonce, context), nil
+		return w.seal(c.id, r, dst, plaintext, context), nil
 	case Compact:
-		const text = prefixSize + nonceSize
-		if err := r.count(c, 1); err != nil {
+		if err := r.count(1); err != nil {
 			return nil, err
 		}
-		buf := grow(dst, len(plaintext)+suites[Compact].overhead, context)[:start+text+len(plaintext)]
-		frame := buf[start:]
-		apart := !overlaps(buf[start:cap(buf)], plaintext)
-		if !apart {
-			copy(frame[text:], plaintext)
-		}
-		putPrefix(frame, c.id)
-		nonce := r.nonceFor(c.gcm)
 		r.want--
-		if apart { // there is nothing to move
-			return c.gcm.sealFrom(buf, start+prefixSize, nonce, plaintext, context), nil
-		}
-		return c.gcm.seal(buf, start+prefixSize, nonce, context), nil
+		return c.gcm.sealCompact(c.id, r, dst, plaintext, context), nil
 	default:
-		body, err := c.siv.seal(plaintext, context)
-		if err != nil {
-			return nil, err
-		}
-		var prefix [prefixSize]byte
-		putPrefix(prefix[:], c.id)
-		return append(append(grow(dst, prefixSize+len(body), context), prefix[:]...), body...), nil
+		return c.sealSIV(dst, plaintext, context)
 	}
+}
+
+// seal appends the frame of the default suite. The nonce is the next of r, or a fresh
+// one without r.
+func (s *subkey) seal(id uint32, r *sealing, dst, plaintext, context []byte) []byte {
+	const at = prefixSize + saltSize // of the nonce
+	start, size := len(dst), at+nonceSize+commitSize+len(plaintext)+tagSize
+	buf := grow(dst, size, context)[:start+size]
+	frame := buf[start:]
+	text := s.placed(frame[at : size-tagSize])
+	move(text[commitSize:], plaintext) // first: dst may overlap plaintext
+	*(*[commitSize]byte)(text) = [commitSize]byte{}
+	putPrefix(frame, id)
+	*(*[saltSize]byte)(frame[prefixSize:]) = s.salt
+	if s.makesNonces {
+		s.aead.Seal(frame[:at], nil, text, context)
+		return buf
+	}
+	nonce := frame[at : at+nonceSize]
+	if r == nil {
+		rand.Read(nonce)
+	} else {
+		r.nonce((*[nonceSize]byte)(nonce))
+	}
+	s.aead.Seal(frame[:at+nonceSize], nonce, text, context)
+	return buf
+}
+
+// sealCompact appends the frame of the compact suite, as seal of a subkey does that of
+// the default suite.
+func (g *gcm) sealCompact(id uint32, r *sealing, dst, plaintext, context []byte) []byte {
+	const at = prefixSize
+	start, size := len(dst), at+nonceSize+len(plaintext)+tagSize
+	buf := grow(dst, size, context)[:start+size]
+	frame := buf[start:]
+	if overlaps(frame, plaintext) {
+		text := g.placed(frame[at : size-tagSize])
+		move(text, plaintext)
+		plaintext = text
+	}
+	putPrefix(frame, id)
+	if g.makesNonces {
+		g.aead.Seal(frame[:at], nil, plaintext, context)
+		return buf
+	}
+	nonce := frame[at : at+nonceSize]
+	if r == nil {
+		rand.Read(nonce)
+	} else {
+		r.nonce((*[nonceSize]byte)(nonce))
+	}
+	g.aead.Seal(frame[:at+nonceSize], nonce, plaintext, context)
+	return buf
+}
+
+func (c *cipherState) sealSIV(dst, plaintext, context []byte) ([]byte, error) {
+	body, err := c.siv.seal(plaintext, context)
+	if err != nil {
+		return nil, err
+	}
+	var prefix [prefixSize]byte
+	putPrefix(prefix[:], c.id)
+	return append(append(grow(dst, prefixSize+len(body), context), prefix[:]...), body...), nil
 }
 
 // sealAll is [Sealer.SealAll] under the key given to reset. It goes over the values
 // twice: what AES-GCM reads in blocks was written in pieces long before, and needn't
 // be waited for.
 func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
-	c, err := r.live()
+	c, err := r.key.cipher()
 	if err != nil {
 		return nil, err
 	}
@@ -99,13 +158,13 @@ func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
 	}
 	total, overhead := 0, suites[c.suite].overhead
 	for i := range values {
-		if err := checkSize(c.suite, len(dst)+total, len(values[i].Plaintext)); err != nil {
-			return nil, err
+		if n := len(values[i].Plaintext); tooLarge(c.suite, len(dst)+total, n) {
+			return nil, errTooLarge(n)
 		}
 		total += overhead + len(values[i].Plaintext)
 	}
 	g, salt := c.gcm, (*[saltSize]byte)(nil)
-	start := prefixSize
+	at := prefixSize
 	switch {
 	case len(values) == 0:
 		return dst, nil
@@ -114,52 +173,49 @@ func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		g, salt, start = &w.gcm, &w.salt, prefixSize+saltSize
+		g, salt, at = &w.gcm, &w.salt, prefixSize+saltSize
 	default:
-		if err := r.count(c, len(values)); err != nil {
+		if err := r.count(len(values)); err != nil {
 			return nil, err
 		}
 	}
-	out := grow(dst, total, nil)
-	at := len(dst)
+	out := grow(dst, total, nil)[:len(dst)+total]
+	rest := out[len(dst):]
 	for i := range values {
-		frame := out[at : at+overhead+len(values[i].Plaintext) : at+overhead+len(values[i].Plaintext)]
+		frame := rest[:overhead+len(values[i].Plaintext)]
+		rest = rest[len(frame):]
 		putPrefix(frame, c.id)
 		if salt != nil {
 			*(*[saltSize]byte)(frame[prefixSize:]) = *salt
-			*(*[commitSize]byte)(frame[start+nonceSize:]) = zeros
+			text := g.placed(frame[at : len(frame)-tagSize])
+			copy(text[commitSize:], values[i].Plaintext)
+			*(*[commitSize]byte)(text) = [commitSize]byte{}
 		}
-		if n := r.nonceFor(g); n != nil {
-			*(*[nonceSize]byte)(frame[start:]) = *n
+		if !g.makesNonces {
+			r.nonce((*[nonceSize]byte)(frame[at:]))
 		}
 		r.want--
-		if salt != nil {
-			copy(frame[overhead-tagSize:], values[i].Plaintext)
-		}
-		at += len(frame)
 	}
-	at = len(dst)
+	rest = out[len(dst):]
 	for i := range values {
-		n := overhead + len(values[i].Plaintext)
-		frame := out[at : at+n-tagSize : at+n]
-		nonce := (*[nonceSize]byte)(frame[start:])
-		if salt == nil {
-			g.sealFrom(frame, start, nonce, values[i].Plaintext, values[i].Context)
-		} else {
-			g.seal(frame, start, nonce, values[i].Context)
+		text := values[i].Plaintext
+		frame := rest[: overhead+len(text) : overhead+len(text)]
+		rest = rest[len(frame):]
+		if salt != nil {
+			text = g.placed(frame[at : len(frame)-tagSize])
 		}
-		at += n
+		g.seal(frame, at, text, values[i].Context)
 	}
-	return out[:at], nil
+	return out, nil
 }
 
 // count takes n messages of the compact suite from the key's allowance.
-func (r *sealing) count(c *cipherState, n int) error {
+func (r *sealing) count(n int) error {
 	if r.left < n {
 		// Once per record: a count that all cores write to is not free.
 		more := max(n-r.left, min(r.batch(), sealerNonces))
-		if err := r.key.meter.take(more); err != nil {
-			return fmt.Errorf("crypto: key %08x: %w", c.id, err)
+		if err := r.key.take(more); err != nil {
+			return err
 		}
 		r.left += more
 	}
@@ -167,13 +223,20 @@ func (r *sealing) count(c *cipherState, n int) error {
 	return nil
 }
 
-// checkSize refuses what AES-GCM can't seal and what the machine can't address.
-func checkSize(s Suite, dst, plaintext int) error {
-	if int64(plaintext) > MaxPlaintext || plaintext > math.MaxInt-dst-s.Overhead() {
-		return fmt.Errorf("crypto: %w: %d bytes", ErrTooLarge, plaintext)
+// take is [meter.take] of a key of the compact suite.
+func (st *keyState) take(n int) error {
+	if err := st.meter.take(n); err != nil {
+		return fmt.Errorf("crypto: key %08x: %w", st.id, err)
 	}
 	return nil
 }
+
+// tooLarge tells what AES-GCM can't seal and what the machine can't address.
+func tooLarge(s Suite, dst, plaintext int) bool {
+	return int64(plaintext) > MaxPlaintext || plaintext > math.MaxInt-dst-suites[s].overhead
+}
+
+func errTooLarge(n int) error { return fmt.Errorf("crypto: %w: %d bytes", ErrTooLarge, n) }
 
 func putPrefix(frame []byte, id uint32) {
 	frame[0] = 1
