@@ -95,45 +95,49 @@ func (g *gcm) placed(body []byte) []byte {
 	return body[nonceSize:]
 }
 
-// movePiece is below 1 MiB, from where on copying goes past the processor's caches on
-// amd64, although AES-GCM reads or the caller uses the bytes next.
-const movePiece = 256 << 10
-
 // move copies src to dst, which has its length, unless it is there already.
 func move(dst, src []byte) {
-	if len(src) == 0 || &dst[0] == &src[0] {
+	if len(src) < longMove {
+		copy(dst, src)
 		return
 	}
-	if len(src) > movePiece && (uintptr(unsafe.Pointer(&dst[0])) < uintptr(unsafe.Pointer(&src[0])) || !overlaps(dst, src)) {
-		for len(src) > movePiece {
-			copy(dst, src[:movePiece])
-			dst, src = dst[movePiece:], src[movePiece:]
+	moveLong(dst, src)
+}
+
+// longMove is from where on copy, on amd64, moves strings: slow when the text only moves
+// by the 32 bytes of a commitment. From 1 MiB on it stores past the caches, although
+// AES-GCM reads the bytes next.
+const longMove = 2 << 10
+
+func moveLong(dst, src []byte) {
+	const megabyte = 1 << 20
+	to, from := uintptr(unsafe.Pointer(&dst[0])), uintptr(unsafe.Pointer(&src[0]))
+	piece := len(src)
+	switch {
+	case to == from:
+		return
+	case !overlaps(dst, src):
+		if len(src) >= megabyte && len(src) < 8*megabyte { // more wouldn't stay in the caches
+			piece = megabyte / 4
 		}
+	case to < from: // else the first pieces would be written over the last ones
+		piece = longMove - 512
+	}
+	for len(src) > piece {
+		copy(dst, src[:piece])
+		dst, src = dst[piece:], src[piece:]
 	}
 	copy(dst, src)
 }
 
-// open decrypts frame[start:] (nonce || ciphertext || tag) and appends the text,
-// less the first skip bytes, which must be zero, to dst.
-func (g *gcm) open(dst, frame []byte, start int, aad []byte, skip int) ([]byte, error) {
+// openElsewhere decrypts frame[start:] (nonce || ciphertext || tag) and appends the text,
+// less the first skip bytes, which must be zero, to dst, when there isn't room for all of
+// it behind dst.
+func (g *gcm) openElsewhere(dst, frame []byte, start int, aad []byte, skip int) ([]byte, error) {
 	body := frame[start:]
 	n := len(body) - nonceSize - tagSize // of text
 	size := n - skip                     // of it to append
 	room := cap(dst) - len(dst)
-
-	// Behind dst; then the text moves to the front, over the skipped bytes.
-	if room >= n {
-		if to := dst[len(dst) : len(dst)+n]; !overlaps(to, frame) && !overlaps(to, aad) {
-			out, err := g.decrypt(dst, body, aad, skip)
-			if err != nil {
-				return nil, err
-			}
-			text := out[len(dst):]
-			move(text[:size], text[skip:])
-			clear(text[size:]) // what moving left behind
-			return out[:len(dst)+size], nil
-		}
-	}
 
 	// In place: the caller wants the plaintext where the ciphertext is, and what
 	// dst holds is out of the way. AEADs refuse inexact overlaps, so the text
@@ -145,10 +149,10 @@ func (g *gcm) open(dst, frame []byte, start int, aad []byte, skip int) ([]byte, 
 		if err != nil {
 			return nil, err
 		}
-		at := len(dst)
-		dst = append(dst, out[skip:]...)
-		clearExcept(out, dst[at:])
-		return dst, nil
+		to := dst[len(dst) : len(dst)+size]
+		move(to, out[skip:])
+		clearExcept(out, to)
+		return dst[:len(dst)+size], nil
 	}
 
 	// In new memory. The skipped bytes make place for what dst holds.

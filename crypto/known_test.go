@@ -72,7 +72,7 @@ func (p packageXAES) open(nonce, body, aad []byte) []byte {
 	if err != nil {
 		p.tb.Fatal(err)
 	}
-	out, err := sub.open(nil, append(bytes.Clone(nonce), body...), saltSize, aad, 0)
+	out, err := sub.openElsewhere(nil, append(bytes.Clone(nonce), body...), saltSize, aad, 0)
 	if err != nil {
 		p.tb.Fatal(err)
 	}
