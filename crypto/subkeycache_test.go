@@ -146,7 +146,7 @@ func TestColdReadAllocations(t *testing.T) {
 	}
 	k := newKey(t, Default, 1, testSecret(Default))
 	var rows [][]byte
-	for range 2 * subkeyCacheMax {
+	for range 4 * subkeyCacheMax {
 		rows = append(rows, mustSeal(t, newKey(t, Default, 1, testSecret(Default)), []byte("value"), nil))
 	}
 	buf := make([]byte, 0, 100)
@@ -157,12 +157,45 @@ func TestColdReadAllocations(t *testing.T) {
 			}
 		}
 	}
-	for _, row := range rows {
+	n := len(rows) / 2
+	for _, row := range rows[:n] { // the cache is full, of others
 		read(row)
 	}
-	n := 0
 	const want = 2 // cipher.Block and cipher.AEAD
-	if got := testing.AllocsPerRun(len(rows)-1, func() { read(rows[n]); n++ }); got > want {
+	if got := testing.AllocsPerRun(n-1, func() { read(rows[n]); n++ }); got > want {
 		t.Errorf("%v allocations per record of a salt that isn't at hand, want %v", got, want)
+	}
+}
+
+// A wiped key holds no subkey, however many it has read with, and finds none.
+func TestSubkeyCacheWipe(t *testing.T) {
+	x := newXAES(t)
+	salts, messages := saltedMessages(10)
+	for i := range salts {
+		for range subkeyKeepAfter + 1 {
+			mustRead(t, x, salts[i], messages[i])
+		}
+	}
+	x.wipe()
+	if x.reads.first.Load() != nil || x.reads.slots.Load() != nil {
+		t.Error("subkeys are still held")
+	}
+	for _, salt := range salts {
+		if g, err := x.reading(&salt); err == nil || g.aead != nil {
+			t.Fatal("a wiped key found a subkey")
+		}
+	}
+}
+
+// The memory that subkeys are derived in holds none of them afterwards.
+func TestSubkeyBytesAreCleared(t *testing.T) {
+	x := newXAES(t)
+	for i := range 10 {
+		if _, err := x.gcmOf(&[saltSize]byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+		if key := keyRoom.Get().(*[32]byte); *key != [32]byte{} {
+			t.Fatalf("%x is left", *key)
+		}
 	}
 }
