@@ -46,9 +46,13 @@ func (k *Key) Open(dst, ciphertext, context []byte) ([]byte, error) {
 		clear(out) // no second copy of the plaintext stays behind
 		return dst, nil
 	}
-	g, start, skip, err := c.gcmOf(ciphertext)
-	if err != nil {
-		return nil, err
+	g, start, skip := c.gcm, prefixSize, 0
+	if c.suite == Default {
+		sub, err := c.xaes.reading((*[saltSize]byte)(ciphertext[prefixSize:]))
+		if err != nil {
+			return nil, err
+		}
+		g, start, skip = &sub, prefixSize+saltSize, commitSize
 	}
 	body := ciphertext[start:]
 	n := len(body) - nonceSize - tagSize
@@ -95,9 +99,13 @@ func (k *Key) OpenInPlace(ciphertext, context []byte) ([]byte, error) {
 	if c.suite == Deterministic {
 		return k.Open(ciphertext[:0], ciphertext, context)
 	}
-	g, start, skip, err := c.gcmOf(ciphertext)
-	if err != nil {
-		return nil, err
+	g, start, skip := c.gcm, prefixSize, 0
+	if c.suite == Default {
+		sub, err := c.xaes.reading((*[saltSize]byte)(ciphertext[prefixSize:]))
+		if err != nil {
+			return nil, err
+		}
+		g, start, skip = &sub, prefixSize+saltSize, commitSize
 	}
 	body := ciphertext[start:]
 	out, err := g.decrypt(g.inPlace(body)[:0], body, context, skip)
@@ -131,14 +139,4 @@ func (st *keyState) cannotOpen(ciphertext []byte) error {
 		return ErrTruncated
 	}
 	return st.wiped()
-}
-
-// gcmOf returns the AES-GCM that opens a ciphertext of Default or Compact, where
-// its nonce starts, and how many bytes of commitment precede the plaintext.
-func (c *cipherState) gcmOf(ciphertext []byte) (g gcm, start, skip int, err error) {
-	if c.suite == Compact {
-		return *c.gcm, prefixSize, 0, nil
-	}
-	g, err = c.xaes.reading((*[saltSize]byte)(ciphertext[prefixSize:]))
-	return g, prefixSize + saltSize, commitSize, err
 }

@@ -16,13 +16,14 @@ import (
 //
 // Large values are best sealed in place: a plaintext that lies in dst's memory
 // where the ciphertext has it, [Suite.Headroom] bytes behind len(dst), is
-// encrypted there and isn't moved before. dst needs a capacity for the whole
-// ciphertext, else the result is in new memory.
+// encrypted there and not moved before (but under GODEBUG=fips140=only). dst needs
+// capacity for the whole ciphertext, else the result is in new memory.
 //
 // Seal is safe for concurrent use.
 //
 // Errors: ErrWiped, ErrTooLarge, ErrNotApproved (Deterministic in enforced FIPS
-// 140 mode); for Compact ErrExhausted and what [Key.Meter] returns. On error the result is nil and dst is unchanged up to its length.
+// 140 mode); for Compact ErrExhausted and what [Key.Meter] returns. On error the
+// result is nil and dst is unchanged up to its length.
 func (k *Key) Seal(dst, plaintext, context []byte) ([]byte, error) {
 	st := k.load()
 	c, err := st.cipher()
@@ -64,17 +65,17 @@ func (r *sealing) seal(dst, plaintext, context []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.want--
-		return w.seal(c.id, r, dst, plaintext, context), nil
+		dst = w.seal(c.id, r, dst, plaintext, context)
 	case Compact:
 		if err := r.count(1); err != nil {
 			return nil, err
 		}
-		r.want--
-		return c.gcm.sealCompact(c.id, r, dst, plaintext, context), nil
+		dst = c.gcm.sealCompact(c.id, r, dst, plaintext, context)
 	default:
 		return c.sealSIV(dst, plaintext, context)
 	}
+	r.want--
+	return dst, nil
 }
 
 // seal appends the frame of the default suite. The nonce is the next of r, or a fresh

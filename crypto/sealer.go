@@ -129,12 +129,8 @@ func (r *sealing) writerFor(x *xaes, n int) (*writer, error) {
 	return w, err
 }
 
-// nonce writes 12 fresh random bytes to n. Without a record it reads them right there.
+// nonce writes 12 fresh random bytes to n.
 func (r *sealing) nonce(n *[nonceSize]byte) {
-	if r == nil {
-		rand.Read(n[:])
-		return
-	}
 	if r.unused == 0 {
 		r.unused = r.batch() * nonceSize
 		rand.Read(r.random[len(r.random)-r.unused:])
