@@ -73,49 +73,71 @@ func (g *gcm) init(key []byte) error {
 	return nil
 }
 
-// seal encrypts buf[at+nonceSize:] in place. buf has room for the tag behind
-// it; nonce is copied to buf[at:], unless the mode makes its own.
-func (g *gcm) seal(buf []byte, at int, nonce *[nonceSize]byte, aad []byte) []byte {
-	body := buf[at+nonceSize:]
+// seal writes the ciphertext of text behind the nonce at frame[at:], to the end of
+// frame. text is apart from frame or where place has put it. Where the mode makes
+// nonces, that writes one.
+func (g *gcm) seal(frame []byte, at int, text, aad []byte) {
+	if g.makesNonces {
+		g.aead.Seal(frame[:at], nil, text, aad)
+		return
+	}
+	g.aead.Seal(frame[:at+nonceSize], frame[at:at+nonceSize], text, aad)
+}
+
+// placed returns where in body (nonce || ciphertext) the text must be for seal to
+// encrypt it where it is.
+func (g *gcm) placed(body []byte) []byte {
 	if g.makesNonces {
 		// The random-nonce form writes its nonce where dst ends, and wants the
 		// plaintext exactly there or apart. It moves the text by itself.
-		copy(buf[at:], body)
-		body = buf[at : at+len(body)]
+		return body[:len(body)-nonceSize]
 	}
-	return g.sealFrom(buf, at, nonce, body, aad)
+	return body[nonceSize:]
 }
 
-// sealFrom is seal for a plaintext that is apart from buf, or where seal has it.
-func (g *gcm) sealFrom(buf []byte, at int, nonce *[nonceSize]byte, plaintext, aad []byte) []byte {
-	if g.makesNonces {
-		return g.aead.Seal(buf[:at], nil, plaintext, aad)
+// move copies src to dst, which has its length, unless it is there already.
+func move(dst, src []byte) {
+	if len(src) < longMove {
+		copy(dst, src)
+		return
 	}
-	copy(buf[at:], nonce[:])
-	return g.aead.Seal(buf[:at+nonceSize], buf[at:at+nonceSize], plaintext, aad)
+	moveLong(dst, src)
 }
 
-// open decrypts frame[start:] (nonce || ciphertext || tag) and appends the text,
-// less the first skip bytes, which must be zero, to dst.
-func (g *gcm) open(dst, frame []byte, start int, aad []byte, skip int) ([]byte, error) {
+// longMove is from where on copy, on amd64, moves strings: slow when the text only moves
+// by the 32 bytes of a commitment. From 1 MiB on it stores past the caches, although
+// AES-GCM reads the bytes next.
+const longMove = 2 << 10
+
+func moveLong(dst, src []byte) {
+	const megabyte = 1 << 20
+	to, from := uintptr(unsafe.Pointer(&dst[0])), uintptr(unsafe.Pointer(&src[0]))
+	piece := len(src)
+	switch {
+	case to == from:
+		return
+	case !overlaps(dst, src):
+		if len(src) >= megabyte && len(src) < 8*megabyte { // more wouldn't stay in the caches
+			piece = megabyte / 4
+		}
+	case to < from: // else the first pieces would be written over the last ones
+		piece = longMove - 512
+	}
+	for len(src) > piece {
+		copy(dst, src[:piece])
+		dst, src = dst[piece:], src[piece:]
+	}
+	copy(dst, src)
+}
+
+// openElsewhere decrypts frame[start:] (nonce || ciphertext || tag) and appends the text,
+// less the first skip bytes, which must be zero, to dst, when there isn't room for all of
+// it behind dst.
+func (g *gcm) openElsewhere(dst, frame []byte, start int, aad []byte, skip int) ([]byte, error) {
 	body := frame[start:]
 	n := len(body) - nonceSize - tagSize // of text
 	size := n - skip                     // of it to append
 	room := cap(dst) - len(dst)
-
-	// Behind dst; then the text moves to the front, over the skipped bytes.
-	if room >= n {
-		if to := dst[len(dst) : len(dst)+n]; !overlaps(to, frame) && !overlaps(to, aad) {
-			out, err := g.decrypt(dst, body, aad, skip)
-			if err != nil {
-				return nil, err
-			}
-			text := out[len(dst):]
-			copy(text, text[skip:])
-			clear(text[size:]) // what moving left behind
-			return out[:len(dst)+size], nil
-		}
-	}
 
 	// In place: the caller wants the plaintext where the ciphertext is, and what
 	// dst holds is out of the way. AEADs refuse inexact overlaps, so the text
@@ -127,10 +149,10 @@ func (g *gcm) open(dst, frame []byte, start int, aad []byte, skip int) ([]byte, 
 		if err != nil {
 			return nil, err
 		}
-		at := len(dst)
-		dst = append(dst, out[skip:]...)
-		clearExcept(out, dst[at:])
-		return dst, nil
+		to := dst[len(dst) : len(dst)+size]
+		move(to, out[skip:])
+		clearExcept(out, to)
+		return dst[:len(dst)+size], nil
 	}
 
 	// In new memory. The skipped bytes make place for what dst holds.
@@ -191,8 +213,6 @@ func committed(text []byte) bool {
 	return or == 0
 }
 
-var zeros [commitSize]byte
-
 // grow returns dst with room for n more bytes that aren't keep's, so that keep
 // survives writing them.
 func grow(dst []byte, n int, keep []byte) []byte {
@@ -206,9 +226,8 @@ func grow(dst []byte, n int, keep []byte) []byte {
 
 // overlaps reports whether a and b share memory.
 func overlaps(a, b []byte) bool {
-	return len(a) > 0 && len(b) > 0 &&
-		uintptr(unsafe.Pointer(&a[0])) <= uintptr(unsafe.Pointer(&b[len(b)-1])) &&
-		uintptr(unsafe.Pointer(&b[0])) <= uintptr(unsafe.Pointer(&a[len(a)-1]))
+	between := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(unsafe.Pointer(unsafe.SliceData(a)))
+	return len(a) > 0 && len(b) > 0 && (between < uintptr(len(a)) || -between < uintptr(len(b)))
 }
 
 // clearExcept clears what of b is not in keep.

@@ -99,6 +99,24 @@ func (k *Key) load() *keyState {
 	return k.state()
 }
 
+// cipher returns what to compute with. It is asked for every value, so that Wipe
+// also stops records that are under way.
+func (st *keyState) cipher() (*cipherState, error) {
+	if st != nil {
+		if c := st.live.Load(); c != nil {
+			return c, nil
+		}
+	}
+	return nil, st.wiped()
+}
+
+func (st *keyState) wiped() error {
+	if st == nil {
+		return ErrWiped
+	}
+	return fmt.Errorf("crypto: key %08x: %w", st.id, ErrWiped)
+}
+
 // ID returns the Tink key id; 0 for the zero Key.
 func (k *Key) ID() uint32 {
 	if st := k.load(); st != nil {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	mrand "math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -345,14 +344,17 @@ func TestTooLarge(t *testing.T) {
 			if v.plaintext > math.MaxInt {
 				continue // no slice is that long on a 32-bit machine
 			}
-			err := checkSize(s, int(v.dst), int(v.plaintext))
+			too := tooLarge(s, int(v.dst), int(v.plaintext))
 			if v.plaintext == 100 && s != Default {
 				continue // less overhead, other bounds
 			}
-			if (err == nil) != v.ok || err != nil && !errors.Is(err, ErrTooLarge) {
-				t.Errorf("%s: %d bytes behind %d: %v", s, v.plaintext, v.dst, err)
+			if too == v.ok {
+				t.Errorf("%s: %d bytes behind %d: too large is %v", s, v.plaintext, v.dst, too)
 			}
 		}
+	}
+	if err := errTooLarge(1); !errors.Is(err, ErrTooLarge) {
+		t.Error(err)
 	}
 }
 
@@ -422,50 +424,6 @@ func TestNoAllocations(t *testing.T) {
 				t.Errorf("%s: %s allocates %v times", s, name, n)
 			}
 		}
-	}
-}
-
-// The cache finds a subkey by its whole salt and grows no further than stated.
-func TestSubkeyCache(t *testing.T) {
-	x := new(xaes)
-	err := x.init(testSecret(Default))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rng := mrand.New(mrand.NewPCG(1, 2))
-	var salts [][saltSize]byte
-	for i := range 2000 {
-		var salt [saltSize]byte
-		binary.LittleEndian.PutUint64(salt[:], rng.Uint64())
-		if i%3 == 0 {
-			salt[0], salt[1] = 7, 7 // the same slot
-		}
-		salts = append(salts, salt)
-	}
-	for range 2 {
-		for _, salt := range salts {
-			s, err := x.reading(&salt)
-			if err != nil || s.salt != salt {
-				t.Fatalf("salt %x gave the subkey of %x, %v", salt, s.salt, err)
-			}
-			again, _ := x.reading(&salt)
-			if again != s {
-				t.Fatal("a subkey just read was derived again")
-			}
-		}
-	}
-	if n := len(*x.reads.slots.Load()); n != subkeyCacheMax {
-		t.Errorf("%d slots", n)
-	}
-	fresh := new(xaes)
-	fresh.init(testSecret(Default))
-	fresh.reading(&salts[0])
-	if fresh.reads.slots.Load() != nil {
-		t.Error("a key that reads with one salt has slots")
-	}
-	fresh.reading(&salts[1])
-	if n := len(*fresh.reads.slots.Load()); n != subkeyCacheMin {
-		t.Errorf("%d slots at first", n)
 	}
 }
 

@@ -77,21 +77,8 @@ type sealing struct {
 
 func (r *sealing) reset(k *Key, n int) error {
 	r.key, r.w, r.want, r.left, r.unused = k.load(), nil, n, 0, 0
-	_, err := r.live()
+	_, err := r.key.cipher()
 	return err
-}
-
-// live returns what to compute with. It is asked for every value, so that Wipe
-// also stops records that are under way.
-func (r *sealing) live() (*cipherState, error) {
-	if r.key == nil {
-		return nil, ErrWiped
-	}
-	c := r.key.live.Load()
-	if c == nil {
-		return nil, fmt.Errorf("crypto: key %08x: %w", r.key.id, ErrWiped)
-	}
-	return c, nil
 }
 
 // writer returns the subkey for one value.
@@ -109,23 +96,14 @@ func (r *sealing) writer(x *xaes) (*writer, error) {
 	return r.w, nil
 }
 
-// nonce returns 12 fresh random bytes.
-func (r *sealing) nonce() *[nonceSize]byte {
+// nonce writes 12 fresh random bytes to n.
+func (r *sealing) nonce(n *[nonceSize]byte) {
 	if r.unused == 0 {
 		r.unused = r.batch() * nonceSize
 		rand.Read(r.random[len(r.random)-r.unused:])
 	}
-	n := (*[nonceSize]byte)(r.random[len(r.random)-r.unused:])
+	*n = [nonceSize]byte(r.random[len(r.random)-r.unused:])
 	r.unused -= nonceSize
-	return n
-}
-
-// nonceFor reads no randomness where the mode makes its own nonces.
-func (r *sealing) nonceFor(g *gcm) *[nonceSize]byte {
-	if g.makesNonces {
-		return nil
-	}
-	return r.nonce()
 }
 
 // batch is how many values to provide for at once.

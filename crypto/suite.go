@@ -34,14 +34,14 @@ const (
 const MaxPlaintext int64 = ((1<<32)-2)*16 - commitSize
 
 type suiteInfo struct {
-	name              string
-	keySize, overhead int
+	name                        string
+	keySize, overhead, headroom int
 }
 
 var suites = [...]suiteInfo{
-	Default:       {"xaes-256-gcm", 32, prefixSize + saltSize + nonceSize + commitSize + tagSize},
-	Compact:       {"aes-256-gcm", 32, prefixSize + nonceSize + tagSize},
-	Deterministic: {"aes-256-siv", 64, prefixSize + sivSize},
+	Default:       {"xaes-256-gcm", 32, prefixSize + saltSize + nonceSize + commitSize + tagSize, prefixSize + saltSize + nonceSize + commitSize},
+	Compact:       {"aes-256-gcm", 32, prefixSize + nonceSize + tagSize, prefixSize + nonceSize},
+	Deterministic: {"aes-256-siv", 64, prefixSize + sivSize, prefixSize + sivSize},
 }
 
 func (s Suite) valid() bool { return s >= Default && s <= Deterministic }
@@ -71,6 +71,16 @@ func (s Suite) Overhead() int {
 		return 0
 	}
 	return suites[s].overhead
+}
+
+// Headroom returns how many of the overhead's bytes precede the plaintext: 61, 17
+// or 21; 0 for an unknown suite. The rest is a tag behind it. A plaintext that lies
+// that far behind the end of dst is sealed where it is, see [Key.Seal].
+func (s Suite) Headroom() int {
+	if !s.valid() {
+		return 0
+	}
+	return suites[s].headroom
 }
 
 // ParseSuite is the inverse of String.

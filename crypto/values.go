@@ -29,19 +29,29 @@ func (s *Sealer) SealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 // sealAll goes over the values twice: what AES-GCM reads in blocks was written in pieces
 // long before, and needn't be waited for.
 func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
-	c, err := r.live()
+	c, err := r.key.cipher()
 	if err != nil {
 		return nil, err
 	}
-	g, salt, head := c.gcm, (*[saltSize]byte)(nil), prefixSize
-	switch {
-	case c.suite == Deterministic || len(values) > sealerNonces:
+	if c.suite == Deterministic || len(values) > sealerNonces {
 		for i := range values {
 			if dst, err = r.seal(dst, values[i].Text, values[i].Context); err != nil {
 				return nil, err
 			}
 		}
 		return dst, nil
+	}
+	total, overhead := 0, suites[c.suite].overhead
+	for i := range values {
+		n := len(values[i].Text)
+		if tooLarge(c.suite, len(dst)+total, n) {
+			return nil, errTooLarge(n)
+		}
+		total += overhead + n
+	}
+	g, salt := c.gcm, (*[saltSize]byte)(nil)
+	at := prefixSize // of the nonce
+	switch {
 	case len(values) == 0:
 		return dst, nil
 	case c.suite == Default:
@@ -49,51 +59,42 @@ func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		g, salt, head = &w.gcm, &w.salt, prefixSize+saltSize
+		g, salt, at = &w.gcm, &w.salt, prefixSize+saltSize
 	default:
-		if err := r.count(c, len(values)); err != nil {
+		if err := r.count(len(values)); err != nil {
 			return nil, err
 		}
 	}
-	r.left = 0 // all of them are used here
-
-	total, overhead := 0, suites[c.suite].overhead
-	for i := range values {
-		if err := checkSize(c.suite, len(dst)+total, len(values[i].Text)); err != nil {
-			return nil, err
-		}
-		total += overhead + len(values[i].Text)
-	}
-	out := grow(dst, total, nil)[:len(dst)+total]
+	r.left = 0 // all that were announced are here
 	nonces := r.random[:len(values)*nonceSize]
 	if !g.makesNonces {
 		rand.Read(nonces)
 	}
-	text := head + nonceSize // where the plaintext is in a frame, behind the commitment
-	frames := out[len(dst):]
+	out := grow(dst, total, nil)[:len(dst)+total]
+	rest := out[len(dst):]
 	for i := range values {
-		frame := frames[:overhead+len(values[i].Text)]
-		frames = frames[len(frame):]
+		frame := rest[:overhead+len(values[i].Text)]
+		rest = rest[len(frame):]
 		putPrefix(frame, c.id)
-		*(*[nonceSize]byte)(frame[head:]) = [nonceSize]byte(nonces[i*nonceSize:])
-		if salt == nil {
-			copy(frame[text:], values[i].Text)
-			continue
+		if salt != nil {
+			*(*[saltSize]byte)(frame[prefixSize:]) = *salt
+			text := g.placed(frame[at : len(frame)-tagSize])
+			copy(text[commitSize:], values[i].Text)
+			*(*[commitSize]byte)(text) = [commitSize]byte{}
 		}
-		*(*[saltSize]byte)(frame[prefixSize:]) = *salt
-		*(*[commitSize]byte)(frame[text:]) = zeros
-		copy(frame[text+commitSize:], values[i].Text)
+		if !g.makesNonces {
+			*(*[nonceSize]byte)(frame[at:]) = [nonceSize]byte(nonces[i*nonceSize:])
+		}
 	}
-	frames = out[len(dst):]
+	rest = out[len(dst):]
 	for i := range values {
-		n := overhead + len(values[i].Text)
-		body := frames[text : n-tagSize]
-		if g.makesNonces { // it wants the text where the nonce comes; see seal
-			g.seal(frames[:n-tagSize:n], head, nil, values[i].Context)
-		} else {
-			g.aead.Seal(body[:0], frames[head:text], body, values[i].Context)
+		text := values[i].Text
+		frame := rest[: overhead+len(text) : overhead+len(text)]
+		rest = rest[len(frame):]
+		if salt != nil {
+			text = g.placed(frame[at : len(frame)-tagSize])
 		}
-		frames = frames[n:]
+		g.seal(frame, at, text, values[i].Context)
 	}
 	return out, nil
 }
@@ -116,26 +117,32 @@ func (k *Key) OpenAll(values []Value) error {
 
 // openAll also returns how many values were opened.
 func (k *Key) openAll(values []Value) (int, error) {
-	var g *gcm // of the last value; those of a record mostly share a salt
+	var g gcm // of the last value; those of a record mostly share a salt
 	var salt [saltSize]byte
-	var start, skip int
 	for i := range values {
 		v := &values[i]
 		c, err := k.opening(v.Text)
 		if err != nil {
 			return i, err
 		}
-		if c.suite == Deterministic {
+		start, skip := prefixSize, 0
+		switch c.suite {
+		case Compact:
+			g = *c.gcm
+		case Default:
+			of := (*[saltSize]byte)(v.Text[prefixSize:])
+			if g.aead == nil || *of != salt {
+				if g, err = c.xaes.reading(of); err != nil {
+					return i, err
+				}
+				salt = *of
+			}
+			start, skip = prefixSize+saltSize, commitSize
+		default:
 			if v.Text, err = k.OpenInPlace(v.Text, v.Context); err != nil {
 				return i, err
 			}
 			continue
-		}
-		if of := (*[saltSize]byte)(v.Text[prefixSize:]); g == nil || c.suite == Default && *of != salt {
-			if g, start, skip, err = c.gcmOf(v.Text); err != nil {
-				return i, err
-			}
-			salt = *of
 		}
 		body := v.Text[start:]
 		out, err := g.decrypt(g.inPlace(body)[:0], body, v.Context, skip)

@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/subtle"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -97,42 +98,35 @@ func (x *xaes) derive(key *[32]byte, salt *[saltSize]byte) error {
 	copy(key[4:], salt[:])
 	copy(key[16:], []byte{0, 2, 'X', 0})
 	copy(key[20:], salt[:])
-	for i, b := range x.k1 {
-		key[i] ^= b
-		key[16+i] ^= b
-	}
+	subtle.XORBytes(key[:16], key[:16], x.k1[:])
+	subtle.XORBytes(key[16:], key[16:], x.k1[:])
 	x.block.Encrypt(key[:16], key[:16])
 	x.block.Encrypt(key[16:], key[16:])
 	return nil
 }
 
-func (x *xaes) newSubkey(salt *[saltSize]byte) (*subkey, error) {
-	var key [32]byte
+// keyRoom is memory for the keys of subkeys, cleared: a derivation leaves no other
+// trace of them, and no garbage.
+var keyRoom = sync.Pool{New: func() any { return new([32]byte) }}
+
+// gcmOf returns the AES-GCM of a salt.
+func (x *xaes) gcmOf(salt *[saltSize]byte) (g gcm, err error) {
+	key := keyRoom.Get().(*[32]byte)
+	defer keyRoom.Put(key)
 	defer clear(key[:])
-	if err := x.derive(&key, salt); err != nil {
-		return nil, err
+	if err := x.derive(key, salt); err != nil {
+		return gcm{}, err
 	}
-	s := &subkey{salt: *salt}
-	if err := s.init(key[:]); err != nil {
-		return nil, err
-	}
-	return s, nil
+	err = g.init(key[:])
+	return g, err
 }
 
-// reading returns the subkey of a salt that a ciphertext names.
-func (x *xaes) reading(salt *[saltSize]byte) (*subkey, error) {
+// reading returns the AES-GCM of a salt that a ciphertext names.
+func (x *xaes) reading(salt *[saltSize]byte) (gcm, error) {
 	if w := x.writing.Load(); w != nil && w.salt == *salt {
-		return w.subkey, nil // what was just written is often read next
+		return w.gcm, nil // what was just written is often read next
 	}
-	if s := x.reads.get(salt); s != nil {
-		return s, nil
-	}
-	s, err := x.newSubkey(salt)
-	if err != nil {
-		return nil, err
-	}
-	x.reads.put(s)
-	return s, nil
+	return x.reads.get(salt, x)
 }
 
 // reserve returns the writer for n (at most saltMessages) new messages.
@@ -143,14 +137,15 @@ func (x *xaes) reserve(n uint32) (*writer, error) {
 	// Racing callers each make a writer of their own; the last one is kept.
 	var salt [saltSize]byte
 	rand.Read(salt[:])
-	s, err := x.newSubkey(&salt)
+	g, err := x.gcmOf(&salt)
 	if err != nil {
 		return nil, err
 	}
+	s := &subkey{salt, g}
 	if !x.wrote.Swap(true) {
 		// Most keys of subjects seal one record and no more: no timer for them. The
 		// salt ends with the reservation.
-		x.reads.put(s) // what was just written is often read next
+		x.reads.first.CompareAndSwap(nil, s) // what was just written is often read next
 		return &writer{subkey: s, made: time.Now()}, nil
 	}
 	w := &writer{subkey: s, old: new(atomic.Bool)}
