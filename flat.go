@@ -52,14 +52,19 @@ func runFlat(ctx context.Context, ring *keyring.Keyring, op string, p *plan, bas
 	}
 	j := newJob(ctx, ring, op, o)
 	defer j.release()
+	return j.flatRecord(p, base)
+}
+
+// flatRecord is runFlat for one of several records.
+func (j *job) flatRecord(p *plan, base unsafe.Pointer) error {
 	if j.quick(p, base) {
 		return nil
 	}
-	if err := j.flat(p, base, o.only); err != nil {
+	if err := j.flat(p, base, j.opt.only); err != nil {
 		return err
 	}
 	var err error
-	if op == opEncrypt {
+	if j.op == opEncrypt {
 		err = j.seal(base)
 	} else {
 		err = j.open(base)

@@ -197,6 +197,12 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 	}
 	from := len(frames)
 	j.sealing = -1
+	if j.announced > 0 && scope == 0 {
+		if j.sealer.Reset(key, j.announced) != nil {
+			return false
+		}
+		j.announced = 0
+	}
 	if n > 0 {
 		if frames, err = j.sealer.SealAll(key, frames, values[:n]); err != nil {
 			return false

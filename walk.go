@@ -56,6 +56,8 @@ type job struct {
 	out     []byte // the caller's buffer, extended
 	opened  int    // how much of frame has held plaintext
 	sealer  crypto.Sealer
+	// How many values of the short way are to come under the ring's key, if it is known.
+	announced int
 	sealing int // index in job.keys of the key that sealer has
 }
 
@@ -121,6 +123,17 @@ func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options)
 // release wipes what the job has seen and keeps its memory for the next one. What it
 // leaves there are plans, which live for ever, and keys, which their ring wipes.
 func (j *job) release() {
+	j.wipe()
+	j.sealer.Drop()
+	j.ctx, j.opt, j.announced = nil, nil, 0
+	if cap(j.text)+cap(j.frame) > 1<<16 || cap(j.items) > 1<<10 {
+		return // a huge record must not stay in the pool
+	}
+	jobs.Put(j)
+}
+
+// wipe is release between the records of one call.
+func (j *job) wipe() {
 	j.withhold()
 	for i := range j.scopes {
 		j.scopes[i].keys.Release()
@@ -138,11 +151,7 @@ func (j *job) release() {
 	j.items, j.keys, j.scopes = j.items[:0], j.keys[:0], j.scopes[:0]
 	j.stack, j.paths, j.binds = j.stack[:0], j.paths[:0], j.binds[:0]
 	j.text, j.frame = j.text[:0], j.frame[:0]
-	j.ctx, j.opt, j.depth, j.failed = nil, nil, 0, lookup{}
-	if cap(j.text)+cap(j.frame) > 1<<16 || cap(j.items) > 1<<10 {
-		return // a huge record must not stay in the pool
-	}
-	jobs.Put(j)
+	j.depth, j.failed = 0, lookup{}
 }
 
 // at says where the walk is: in which record, and how many path elements below

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// A Sealer seals the values of one record with one read of randomness per 16
-// values. It is for one goroutine and one record: it holds random bytes for
-// nonces that must not outlive the call. The zero Sealer is ready for Reset.
+// A Sealer seals the values of a record, or of a few, with one read of randomness per
+// 16 values. It is for one goroutine and one call of its user's: it holds random bytes
+// for nonces, which must not outlive the call. The zero Sealer is ready for Reset.
 type Sealer struct {
 	// r is shared by copies of the Sealer. If each had its own, two copies would
 	// use the same nonces, which is the end of AES-GCM. It is a closure, and not
@@ -22,8 +22,8 @@ type shared struct {
 	busy atomic.Bool
 }
 
-// Reset starts a record of about n values under k. Unused randomness of an
-// earlier record is dropped.
+// Reset starts a record, or several, of about n values together under k. Unused
+// randomness of an earlier one is dropped.
 //
 // Errors: ErrWiped.
 func (s *Sealer) Reset(k *Key, n int) error {
@@ -55,6 +55,19 @@ func (s *Sealer) Seal(dst, plaintext, context []byte) ([]byte, error) {
 	return r.seal(dst, plaintext, context)
 }
 
+// Drop forgets the key, and drops unused randomness: Reset announced more values than
+// there were. The Sealer is ready for Reset again.
+func (s *Sealer) Drop() {
+	if s.r == nil {
+		return
+	}
+	r := s.r()
+	r.lock()
+	defer r.busy.Store(false)
+	r.key, r.w, r.want, r.left, r.unused = nil, nil, 0, 0, 0
+	clear(r.random[:])
+}
+
 func (r *shared) lock() {
 	if !r.busy.CompareAndSwap(false, true) {
 		panic("crypto: concurrent use of a Sealer")
@@ -69,7 +82,7 @@ const sealerNonces = 16
 type sealing struct {
 	key    *keyState
 	w      *writer
-	want   int // values announced and not yet provided for
+	want   int // values announced and not yet sealed
 	left   int // values that w may still seal, or that are counted already
 	unused int // bytes of random not used yet, counted from the end
 	random [sealerNonces * nonceSize]byte
@@ -97,13 +110,17 @@ func (r *sealing) writer(x *xaes) (*writer, error) {
 }
 
 // nonce writes 12 fresh random bytes to n.
-func (r *sealing) nonce(n *[nonceSize]byte) {
-	if r.unused == 0 {
-		r.unused = r.batch() * nonceSize
+func (r *sealing) nonce(n *[nonceSize]byte) { *n = [nonceSize]byte(r.nonces(1)) }
+
+// nonces returns 12 fresh random bytes for each of n values, at most sealerNonces.
+func (r *sealing) nonces(n int) []byte {
+	if r.unused < n*nonceSize {
+		r.unused = max(n, r.batch()) * nonceSize
 		rand.Read(r.random[len(r.random)-r.unused:])
 	}
-	*n = [nonceSize]byte(r.random[len(r.random)-r.unused:])
-	r.unused -= nonceSize
+	from := len(r.random) - r.unused
+	r.unused -= n * nonceSize
+	return r.random[from : from+n*nonceSize]
 }
 
 // batch is how many values to provide for at once.

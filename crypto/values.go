@@ -1,7 +1,5 @@
 package crypto
 
-import "crypto/rand"
-
 // A Value is one of a record's.
 type Value struct {
 	Text    []byte // its plaintext, or its ciphertext
@@ -10,7 +8,8 @@ type Value struct {
 
 // SealAll seals the values of a record under k and appends their ciphertexts to dst, one
 // after the other, without anything in between: each is Suite.Overhead longer than its
-// plaintext. It is a [Sealer.Reset] and a [Sealer.Seal] for each, and faster. Plaintexts
+// plaintext. It is a [Sealer.Reset] and a [Sealer.Seal] for each, and faster; what an
+// earlier Reset for the same key provided for as many values it uses up first. Plaintexts
 // and contexts must not share memory with what is behind dst.
 //
 // Errors: as [Key.Seal]; then dst is unchanged up to its length.
@@ -20,8 +19,10 @@ func (s *Sealer) SealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 	r := s.shared()
 	r.lock()
 	defer r.busy.Store(false)
-	if err := r.reset(k, len(values)); err != nil {
-		return nil, err
+	if k.load() != r.key || r.want < len(values) {
+		if err := r.reset(k, len(values)); err != nil {
+			return nil, err
+		}
 	}
 	return r.sealAll(dst, values)
 }
@@ -55,21 +56,25 @@ func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
 	case len(values) == 0:
 		return dst, nil
 	case c.suite == Default:
+		if r.left < len(values) {
+			r.left = 0 // values of a record share a salt
+		}
 		w, err := r.writer(c.xaes)
 		if err != nil {
 			return nil, err
 		}
+		r.left -= len(values) - 1
 		g, salt, at = &w.gcm, &w.salt, prefixSize+saltSize
 	default:
 		if err := r.count(len(values)); err != nil {
 			return nil, err
 		}
 	}
-	r.left = 0 // all that were announced are here
-	nonces := r.random[:len(values)*nonceSize]
+	var nonces []byte
 	if !g.makesNonces {
-		rand.Read(nonces)
+		nonces = r.nonces(len(values))
 	}
+	r.want -= len(values)
 	out := grow(dst, total, nil)[:len(dst)+total]
 	rest := out[len(dst):]
 	for i := range values {
