@@ -447,7 +447,8 @@ func TestBatchSeqMeanwhile(t *testing.T) {
 			t.Errorf("%d records, %d times something was read ahead", i, waited)
 		}
 
-		var open bool
+		var open, left atomic.Bool
+		var late atomic.Int64
 		gate := make(chan struct{})
 		vs = bombs(n)
 		for i := range vs[300:] {
@@ -455,22 +456,29 @@ func TestBatchSeqMeanwhile(t *testing.T) {
 				if strings.Contains(string(debug.Stack()), "created by sync.(*WaitGroup).Go") {
 					<-gate
 				}
+				if left.Load() {
+					late.Add(1)
+				}
 			}})
 		}
 		i = 0
 		for range structseal.EncryptSeq(t.Context(), ring, source(vs)) {
 			if i++; i == 300-16 {
+				left.Store(true)
 				break
 			}
 			if i > 200 {
 				synctest.Wait() // till the others are as far as they get
 			}
 			if i == 300-17 {
-				time.AfterFunc(time.Second, func() { open = true; close(gate) })
+				time.AfterFunc(time.Second, func() { open.Store(true); close(gate) })
 			}
 		}
-		if !open {
+		if !open.Load() {
 			t.Error("the loop has ended before its goroutines")
+		}
+		if n := late.Load(); n > int64(16*(runtime.GOMAXPROCS(0)-1)) {
+			t.Errorf("%d records were worked on when the loop was left", n)
 		}
 	})
 }
