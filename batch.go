@@ -224,9 +224,11 @@ func sequence[T any](ctx context.Context, ring *keyring.Keyring, op string, seq 
 		case t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface:
 			s.limit = 1
 		case mayHaveSubject(t):
-			s.subjects, s.group = true, seqWindow/2
+			// One group after the other: loading the next one's subjects could push
+			// those out of the ring's cache that are still to be used.
+			s.subjects, s.group, s.limit = true, subjectBatch, subjectBatch
 		}
-		s.queue = make(chan *chunk[T], seqWindow/batchChunk)
+		s.queue = make(chan *chunk[T], seqWindow/batchChunk) // also of a group of subjects
 		defer s.stop()
 		for v, err := range seq {
 			ok := false
