@@ -17,9 +17,8 @@ type benchVerb = func(context.Context, *keyring.Keyring, benchCustomer, ...struc
 
 // BenchmarkBatch encrypts and decrypts 10,000 records; -cpu 1,2 tells how it scales.
 // ns/op is of all of them. floor is as many calls for one record, in one goroutine a
-// core that share nothing, a ring each: what perfect scaling is on this machine. cipher
-// is as many calls of AES-GCM alone, without any memory to allocate: what the cores
-// give to a program without garbage.
+// core that share nothing, a ring each: what perfect scaling is on this machine, with
+// the garbage that records make.
 func BenchmarkBatch(b *testing.B) {
 	ctx, ring := b.Context(), benchRing(b, crypto.Default)
 	const n = 10_000
