@@ -3,9 +3,9 @@ package structseal
 import (
 	"context"
 	"iter"
-	"math"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -42,6 +42,11 @@ func DecryptAll[T any](ctx context.Context, ring *keyring.Keyring, vs []T, opts 
 // nothing is read ahead, for the same reason. Slices and maps inside a record
 // must not be reused by the input.
 //
+// seq and the loop's body run in the caller's goroutine. Records that were read
+// ahead are worked on meanwhile, in goroutines that have ended when the loop has;
+// what leaves the loop early waits for at most 16 records each. A panic of a
+// marshaler comes out in the caller's goroutine, when its records' turn has come.
+//
 // A bad record, or an error of the input, is yielded as a *[RecordError] with
 // T's zero value and ends the sequence; see [OnError] for going on.
 func EncryptSeq[T any](ctx context.Context, ring *keyring.Keyring, seq iter.Seq2[T, error], opts ...Option) iter.Seq2[T, error] {
@@ -67,28 +72,23 @@ func all[T any](ctx context.Context, ring *keyring.Keyring, op string, vs []T, o
 	if vs == nil {
 		return nil, nil
 	}
-	out := make([]T, len(vs))
-	copy(out, vs)
 	total := o.plaintexts
 	if total != nil { // counts for a call that succeeds
 		private := *o
 		private.plaintexts = new(atomic.Int64)
 		o = &private
 	}
-	errs := batch(ctx, ring, op, out, o)
-	for i, err := range errs {
-		if err == nil {
-			continue
-		}
-		err = &RecordError{i, err}
-		if o.onError != nil {
-			err = o.onError(i, err)
-		}
-		if err != nil {
+	out := make([]T, len(vs))
+	b := batch[T]{ctx, ring, op, reflect.TypeFor[T](), o}
+	size := max(1, len(vs))
+	if mayHaveSubject(b.typ) {
+		size = subjectBatch
+	}
+	for from := 0; from < len(vs); from += size {
+		to := min(from+size, len(vs))
+		if err := b.slice(from, vs[from:to], out[from:to]); err != nil {
 			return nil, err
 		}
-		var zero T
-		out[i] = zero
 	}
 	if total != nil {
 		total.Add(o.plaintexts.Load())
@@ -96,106 +96,148 @@ func all[T any](ctx context.Context, ring *keyring.Keyring, op string, vs []T, o
 	return out, nil
 }
 
-// batch does a verb on every record of a slice of copies; see batchOnce. Records
-// of subjects go in smaller numbers, each with its subjects loaded at once.
-func batch[T any](ctx context.Context, ring *keyring.Keyring, op string, out []T, o *options) []error {
-	if !mayHaveSubject(reflect.TypeFor[T]()) {
-		return batchOnce(ctx, ring, op, out, o)
-	}
-	var errs []error
-	for from := 0; from < len(out); from += subjectBatch {
-		part := out[from:min(from+subjectBatch, len(out))]
-		warmSubjects(ctx, ring, op, part)
-		failed := batchOnce(ctx, ring, op, part, o)
-		if failed == nil {
-			continue
-		}
-		if errs == nil {
-			errs = make([]error, len(out))
-		}
-		copy(errs[from:], failed)
-		if o.onError == nil {
-			break
-		}
-	}
-	return errs
+// batch is a verb on many records.
+type batch[T any] struct {
+	ctx  context.Context
+	ring *keyring.Keyring
+	op   string
+	typ  reflect.Type // T
+	o    *options
 }
 
-// batchOnce does a verb on every record of a slice of copies and returns nil or an
-// error for each. Without OnError the records after the first bad one may be
-// left undone.
-func batchOnce[T any](ctx context.Context, ring *keyring.Keyring, op string, out []T, o *options) []error {
-	t := reflect.TypeFor[T]()
-	var (
-		mu       sync.Mutex
-		errs     []error
-		next     atomic.Int64
-		firstBad atomic.Int64
-		panicked any
-	)
-	firstBad.Store(math.MaxInt64)
+// slice does the verb on copies of vs, which go to out. The first has the index first.
+func (b *batch[T]) slice(first int, vs, out []T) error {
+	if mayHaveSubject(b.typ) {
+		warmSubjects(b.ctx, b.ring, b.op, vs)
+	}
+	chunks := make([]chunk[T], (len(vs)+batchChunk-1)/batchChunk)
+	var next atomic.Int64
 	work := func() {
-		finished := false
-		defer func() {
-			// A marshaler of the caller's panicked: the panic belongs in the
-			// caller's goroutine, where it can be recovered. Or it ended this
-			// goroutine, which must not pass for success.
-			if r := recover(); !finished {
-				mu.Lock()
-				defer mu.Unlock()
-				if panicked = r; r == nil {
-					panicked = "structseal: a marshaler called runtime.Goexit"
-				}
-				firstBad.Store(-1)
-			}
-		}()
 		for {
-			start := int(next.Add(batchChunk)) - batchChunk
-			for i := start; i < min(start+batchChunk, len(out)); i++ {
-				if int64(i) > firstBad.Load() {
-					finished = true
-					return
-				}
-				err := run(ctx, ring, op, t, unsafe.Pointer(&out[i]), o)
-				if err == nil {
-					continue
-				}
-				mu.Lock()
-				if errs == nil {
-					errs = make([]error, len(out))
-				}
-				errs[i] = err
-				if o.onError == nil && int64(i) < firstBad.Load() {
-					firstBad.Store(int64(i))
-				}
-				mu.Unlock()
-			}
-			if start >= len(out) {
-				finished = true
+			i := int(next.Add(1)) - 1
+			if i >= len(chunks) {
 				return
+			}
+			from, to := i*batchChunk, min((i+1)*batchChunk, len(vs))
+			// Not all at once: one core would copy while the others wait.
+			copy(out[from:to], vs[from:to])
+			chunks[i].records = out[from:to]
+			if !chunks[i].run(b) {
+				next.Store(int64(len(chunks))) // all that comes before was begun
 			}
 		}
 	}
 	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), (len(out)+batchChunk-1)/batchChunk) - 1 {
+	for range min(runtime.GOMAXPROCS(0), len(chunks)) - 1 {
 		wg.Go(work)
 	}
-	work()
-	wg.Wait()
-	if panicked != nil {
-		panic(panicked)
+	func() {
+		defer wg.Wait() // also if a marshaler ends this goroutine
+		work()
+	}()
+	for i := range chunks {
+		c := &chunks[i]
+		c.rethrow()
+		for at, err := range c.errs {
+			if err == nil {
+				continue
+			}
+			if err := b.bad(first+i*batchChunk+at, err); err != nil {
+				return err
+			}
+			var zero T
+			c.records[at] = zero
+		}
 	}
-	return errs
+	return nil
+}
+
+// bad tells what a bad record ends the work with, or nil to go on.
+func (b *batch[T]) bad(index int, err error) error {
+	err = &RecordError{index, err}
+	if b.o.onError != nil {
+		err = b.o.onError(index, err)
+	}
+	return err
+}
+
+// chunk is what one goroutine works on at a time: up to batchChunk records.
+type chunk[T any] struct {
+	records  []T
+	errs     []error // of the records, or nil
+	panicked any
+	done     chan struct{} // gets one when run has ended; nil in a slice
+}
+
+// run does the verb on the records, up to the first bad one unless there is OnError.
+// It tells whether to go on with others.
+func (c *chunk[T]) run(b *batch[T]) (ok bool) {
+	returned := false
+	defer func() {
+		// A marshaler of the caller's panicked: the panic belongs in the caller's
+		// goroutine, where it can be recovered. Or it ended this goroutine, which
+		// must not pass for success.
+		if c.panicked = recover(); c.panicked == nil && !returned {
+			c.panicked = "structseal: a marshaler called runtime.Goexit"
+		}
+		if c.done != nil {
+			c.done <- struct{}{}
+		}
+	}()
+	j, p := b.flats(len(c.records))
+	if j != nil {
+		defer j.release()
+	}
+	for i := range c.records {
+		var err error
+		if v := unsafe.Pointer(&c.records[i]); j == nil {
+			err = run(b.ctx, b.ring, b.op, b.typ, v, b.o)
+		} else if err = ready(b.ctx, b.ring, b.op, p, b.o); err == nil {
+			err = j.flatRecord(p, v)
+			j.wipe()
+		}
+		if err == nil {
+			continue
+		}
+		if c.errs == nil {
+			c.errs = make([]error, len(c.records))
+		}
+		if c.errs[i] = err; b.o.onError == nil {
+			break
+		}
+	}
+	returned = true
+	return c.errs == nil || b.o.onError != nil
+}
+
+// flats returns a job for n flat records, one after the other, and their plan; none if
+// they aren't flat.
+func (b *batch[T]) flats(n int) (*job, *plan) {
+	p := flatPlan(b.typ)
+	if p == nil {
+		return nil, nil
+	}
+	j := newJob(b.ctx, b.ring, b.op, b.o)
+	j.several, j.announced = true, n*len(p.fields)
+	return j, p
+}
+
+// rethrow panics in the caller's goroutine.
+func (c *chunk[T]) rethrow() {
+	if c.panicked != nil {
+		panic(c.panicked)
+	}
 }
 
 func sequence[T any](ctx context.Context, ring *keyring.Keyring, op string, seq iter.Seq2[T, error], opts []Option) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
+		t := reflect.TypeFor[T]()
 		o, err := newOptions(opts)
 		if err == nil {
 			err = o.unbuffered()
 		}
-		if err == nil && reflect.TypeFor[T]().Kind() != reflect.Interface {
+		if err == nil && t.Kind() != reflect.Interface {
 			err = Check[T]()
 		}
 		if err == nil && seq == nil {
@@ -205,81 +247,185 @@ func sequence[T any](ctx context.Context, ring *keyring.Keyring, op string, seq 
 			yield(zero, err)
 			return
 		}
-		limit := seqWindow
-		if k := reflect.TypeFor[T]().Kind(); k == reflect.Pointer || k == reflect.Interface {
-			limit = 1
+		s := stream[T]{batch: batch[T]{ctx, ring, op, t, o}, yield: yield, window: 1, limit: seqWindow, group: batchChunk}
+		switch {
+		case t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface:
+			s.limit = 1
+		case mayHaveSubject(t):
+			// One group after the other: loading the next one's subjects could push
+			// those out of the ring's cache that are still to be used.
+			s.subjects, s.group, s.limit = true, subjectBatch, subjectBatch
 		}
-		s := reader[T]{ctx: ctx, ring: ring, op: op, o: o, yield: yield}
-		window := 1
+		s.queue = make(chan *chunk[T], seqWindow/batchChunk) // also of a group of subjects
+		defer s.stop()
 		for v, err := range seq {
-			if s.add(v, err); err != nil || len(s.window) == window {
-				if !s.flush() {
-					return
-				}
-				window = min(2*window, limit)
+			ok := false
+			if err == nil {
+				ok = s.add(v)
+			} else {
+				ok = s.flush() && s.failed(err)
+			}
+			if !ok {
+				return
 			}
 		}
 		s.flush()
 	}
 }
 
-// reader is a sequence under way: what was read ahead, and where it began.
-type reader[T any] struct {
-	ctx    context.Context
-	ring   *keyring.Keyring
-	op     string
-	o      *options
-	yield  func(T, error) bool
-	first  int // index of window[0]
-	window []T
-	failed error // of the input, after the window
+// stream is a sequence under way. The caller's goroutine reads and yields; while the
+// window is full and its first chunk isn't done, it works on chunks as the workers do.
+type stream[T any] struct {
+	batch[T]
+	yield    func(T, error) bool
+	index    int  // of the record to yield next
+	window   int  // records to read ahead now
+	limit    int  // records to read ahead at most
+	group    int  // records to begin with at once
+	subjects bool // to be loaded for a group
+
+	filling []*chunk[T] // the group that is being read
+	filled  int         // records in it
+	begun   []*chunk[T] // in order, not yet yielded
+	ahead   int         // records in them
+	free    []*chunk[T]
+	known   []T // of a group, together
+
+	queue   chan *chunk[T] // that nobody works on yet; has room for all
+	workers int
+	wg      sync.WaitGroup
 }
 
-func (s *reader[T]) add(v T, err error) {
-	if err != nil {
-		s.failed = err
-		return
+// add takes a record and tells whether to go on.
+func (s *stream[T]) add(v T) bool {
+	if s.filled%batchChunk == 0 {
+		s.filling = append(s.filling, s.chunk())
 	}
-	s.window = append(s.window, v)
+	c := s.filling[len(s.filling)-1]
+	c.records = append(c.records, v)
+	s.filled++
+	group := min(s.group, s.window)
+	if s.filled < group {
+		return true
+	}
+	s.begin()
+	ok := s.advance(s.window - group)
+	s.window = min(2*s.window, s.limit)
+	return ok
 }
 
-// flush yields the window and tells whether to go on.
-func (s *reader[T]) flush() bool {
-	var errs []error
-	if len(s.window) > 0 {
-		errs = batch(s.ctx, s.ring, s.op, s.window, s.o)
+func (s *stream[T]) chunk() *chunk[T] {
+	if n := len(s.free); n > 0 {
+		c := s.free[n-1]
+		s.free = s.free[:n-1]
+		return c
 	}
-	for i, v := range s.window {
-		if errs != nil && errs[i] != nil {
-			if !s.bad(s.first+i, errs[i]) {
-				return false
-			}
-			continue
+	return &chunk[T]{records: make([]T, 0, min(batchChunk, s.limit)), done: make(chan struct{}, 1)}
+}
+
+// begin has the workers begin with what was read. There are as many as chunks can be
+// worked on at once, this goroutine included.
+func (s *stream[T]) begin() {
+	if s.subjects {
+		for _, c := range s.filling {
+			s.known = append(s.known, c.records...)
 		}
-		if !s.yield(v, nil) {
+		warmSubjects(s.ctx, s.ring, s.op, s.known)
+		clear(s.known)
+		s.known = s.known[:0]
+	}
+	for _, c := range s.filling {
+		s.queue <- c
+		s.begun = append(s.begun, c)
+		if s.workers+1 < min(runtime.GOMAXPROCS(0), len(s.begun)) {
+			s.workers++
+			s.wg.Go(func() {
+				for c := range s.queue {
+					c.run(&s.batch)
+				}
+			})
+		}
+	}
+	s.ahead += s.filled
+	s.filling, s.filled = s.filling[:0], 0
+}
+
+// advance yields chunks until no more than limit records are ahead, and those that
+// are done anyway. It tells whether to go on.
+func (s *stream[T]) advance(limit int) bool {
+	for len(s.begun) > 0 {
+		c := s.begun[0]
+		if s.ahead > limit {
+			s.wait(c)
+		} else {
+			select {
+			case <-c.done:
+			default:
+				return true
+			}
+		}
+		s.begun = slices.Delete(s.begun, 0, 1)
+		s.ahead -= len(c.records)
+		if !s.deliver(c) {
 			return false
 		}
-	}
-	s.first += len(s.window)
-	clear(s.window)
-	s.window = s.window[:0]
-	if err := s.failed; err != nil {
-		s.failed = nil
-		s.first++
-		return s.bad(s.first-1, err)
 	}
 	return true
 }
 
-// bad handles a bad record and tells whether to go on.
-func (s *reader[T]) bad(i int, err error) bool {
-	err = &RecordError{i, err}
-	if s.o.onError != nil {
-		if err = s.o.onError(i, err); err == nil {
-			return true
+// wait works until a chunk is done.
+func (s *stream[T]) wait(c *chunk[T]) {
+	for {
+		select {
+		case <-c.done:
+			return
+		case other := <-s.queue:
+			other.run(&s.batch)
 		}
 	}
-	var zero T
-	s.yield(zero, err)
-	return false
+}
+
+// deliver yields the records of a chunk and tells whether to go on.
+func (s *stream[T]) deliver(c *chunk[T]) bool {
+	c.rethrow()
+	for i, v := range c.records {
+		if c.errs != nil && c.errs[i] != nil {
+			if !s.failed(c.errs[i]) {
+				return false
+			}
+			continue
+		}
+		if s.index++; !s.yield(v, nil) {
+			return false
+		}
+	}
+	clear(c.records)
+	c.records, c.errs = c.records[:0], nil
+	s.free = append(s.free, c)
+	return true
+}
+
+// failed handles a bad record, or an error in its place, and tells whether to go on.
+func (s *stream[T]) failed(err error) bool {
+	if err = s.bad(s.index, err); err != nil {
+		var zero T
+		s.yield(zero, err)
+		return false
+	}
+	s.index++
+	return true
+}
+
+// flush yields what was read.
+func (s *stream[T]) flush() bool {
+	s.begin()
+	return s.advance(0)
+}
+
+// stop ends the workers; what they haven't begun is dropped.
+func (s *stream[T]) stop() {
+	close(s.queue)
+	for range s.queue {
+	}
+	s.wg.Wait()
 }

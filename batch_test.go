@@ -10,8 +10,10 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/keyring"
@@ -34,9 +36,9 @@ func pages(n int) []page {
 
 // input yields copies of vs through one variable, as Rows.Scan does, and counts
 // how many were read.
-func input(vs []page, read *int) iter.Seq2[page, error] {
-	return func(yield func(page, error) bool) {
-		var row page
+func input[T any](vs []T, read *int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var row T
 		for _, v := range vs {
 			row = v
 			*read++
@@ -46,6 +48,9 @@ func input(vs []page, read *int) iter.Seq2[page, error] {
 		}
 	}
 }
+
+// source is input for those who don't count.
+func source[T any](vs []T) iter.Seq2[T, error] { return input(vs, new(int)) }
 
 func TestBatchAll(t *testing.T) {
 	ring := fixedRing(t, "r")
@@ -156,6 +161,20 @@ func TestBatchSeq(t *testing.T) {
 	}
 	if d := difference(vs, pages(n)); d != "" {
 		t.Errorf("the input was changed: %s", d)
+	}
+
+	// One sequence alone keeps to its window, and uses it: how much of it is a matter
+	// of who is faster.
+	read, i, ahead = 0, 0, 0
+	for row, err := range structseal.EncryptSeq(ctx, ring, input(vs, &read)) {
+		if err != nil || row.ID != i+1 {
+			t.Fatalf("record %d: %+v, %v", i, row, err)
+		}
+		ahead = max(ahead, read-i)
+		i++
+	}
+	if i != n || ahead > 512 || ahead < 2*16 {
+		t.Errorf("%d records, %d were read ahead", i, ahead)
 	}
 
 	// A consumer that leaves stops the input.
@@ -291,16 +310,32 @@ func TestBatchPanics(t *testing.T) {
 	if r := panicOf(func() { structseal.EncryptAll(t.Context(), ring, vs) }); r != "bomb" {
 		t.Errorf("EncryptAll panics with %v", r)
 	}
+	n := 0
 	if r := panicOf(func() {
-		for range structseal.EncryptSeq(t.Context(), ring, func(yield func(sealedOne[bomb], error) bool) {
-			for _, v := range vs {
-				if !yield(v, nil) {
-					return
-				}
-			}
+		for range structseal.EncryptSeq(t.Context(), ring, source(vs)) {
+			n++
+		}
+	}); r != "bomb" || n > 100 || n < 100-16 {
+		t.Errorf("EncryptSeq panics with %v after %d records", r, n)
+	}
+	// Those of the input and of the loop's body pass through.
+	if r := panicOf(func() {
+		for range structseal.EncryptSeq(t.Context(), ring, func(yield func(page, error) bool) {
+			source(pages(100))(yield)
+			panic("input")
 		}) {
 		}
-	}); r != "bomb" {
+	}); r != "input" {
+		t.Errorf("EncryptSeq panics with %v", r)
+	}
+	n = 0
+	if r := panicOf(func() {
+		for range structseal.EncryptSeq(t.Context(), ring, source(pages(1_000))) {
+			if n++; n == 200 {
+				panic("body")
+			}
+		}
+	}); r != "body" {
 		t.Errorf("EncryptSeq panics with %v", r)
 	}
 	// What was in the middle of a record isn't in the way of the next.
@@ -316,20 +351,32 @@ func TestBatchGoexit(t *testing.T) {
 		t.Skip("one core: no goroutine to end but the caller's")
 	}
 	ring := fixedRing(t, "r")
-	gone := make(chan struct{})
-	var once sync.Once
-	vs := bombs(200)
-	for i := range vs {
-		vs[i].V = structseal.Of(bomb{func() {
-			if strings.Contains(string(debug.Stack()), "created by sync.(*WaitGroup).Go") {
-				once.Do(func() { close(gone) })
-				runtime.Goexit()
-			}
-			<-gone // so that another goroutine gets some of them
-		}})
+	exits := func() []sealedOne[bomb] {
+		gone := make(chan struct{})
+		var once sync.Once
+		vs := bombs(200)
+		for i := range vs[100:] {
+			vs[100+i].V = structseal.Of(bomb{func() {
+				if strings.Contains(string(debug.Stack()), "created by sync.(*WaitGroup).Go") {
+					once.Do(func() { close(gone) })
+					runtime.Goexit()
+				}
+				<-gone // so that another goroutine gets some of them
+			}})
+		}
+		return vs
 	}
-	if r := panicOf(func() { structseal.EncryptAll(t.Context(), ring, vs) }); r == nil || !strings.Contains(fmt.Sprint(r), "Goexit") {
+	if r := panicOf(func() { structseal.EncryptAll(t.Context(), ring, exits()) }); r == nil || !strings.Contains(fmt.Sprint(r), "Goexit") {
 		t.Errorf("EncryptAll panics with %v", r)
+	}
+	if r := panicOf(func() {
+		for row := range structseal.EncryptSeq(t.Context(), ring, source(exits())) {
+			if !row.V.IsSealed() {
+				t.Error("a record that isn't sealed passes for it")
+			}
+		}
+	}); r == nil || !strings.Contains(fmt.Sprint(r), "Goexit") {
+		t.Errorf("EncryptSeq panics with %v", r)
 	}
 }
 
@@ -346,16 +393,143 @@ func TestBatchGoroutines(t *testing.T) {
 		if _, err := structseal.EncryptAll(t.Context(), ring, vs); err == nil {
 			t.Error("no error")
 		}
-		n := 0
-		for range structseal.EncryptSeq(t.Context(), ring, input(vs, new(int))) {
-			if n++; n == 77 {
-				break
+		for _, last := range []int{1, 2, 40, 77, 250} {
+			n := 0
+			for range structseal.EncryptSeq(t.Context(), ring, source(vs)) {
+				if n++; n == last {
+					break
+				}
 			}
 		}
-		next, stop := iter.Pull2(structseal.EncryptSeq(t.Context(), ring, input(vs, new(int))))
+		for _, err := range structseal.EncryptSeq(t.Context(), ring, source(vs)) {
+			if err != nil {
+				wantErr(t, "the bad one", err, structseal.ErrUnbound)
+			}
+		}
+		panicOf(func() {
+			for row := range structseal.EncryptSeq(t.Context(), ring, source(vs)) {
+				if row.ID == 250 {
+					panic("body")
+				}
+			}
+		})
+		next, stop := iter.Pull2(structseal.EncryptSeq(t.Context(), ring, source(vs)))
 		next()
 		stop()
 	})
+}
+
+// TestBatchSeqMeanwhile: what was read ahead is worked on while the loop's body runs,
+// and a loop that is left waits for what is under way.
+func TestBatchSeqMeanwhile(t *testing.T) {
+	if fips140.Enabled() {
+		t.Skip("see TestBatchGoroutines")
+	}
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("one core: nobody to work meanwhile")
+	}
+	const n = 2_000
+	synctest.Test(t, func(t *testing.T) { // who waits for ever is a deadlock at once
+		ring := fixedRing(t, "r")
+		vs := bombs(n)
+		worked := make([]chan struct{}, n)
+		for i := range vs {
+			worked[i] = make(chan struct{})
+			vs[i].V = structseal.Of(bomb{func() { close(worked[i]) }})
+		}
+		read, i, waited := 0, 0, 0
+		for range structseal.EncryptSeq(t.Context(), ring, input(vs, &read)) {
+			if i++; read >= i+2*16 {
+				<-worked[read-1]
+				waited++
+			}
+		}
+		if i != n || waited == 0 {
+			t.Errorf("%d records, %d times something was read ahead", i, waited)
+		}
+
+		var open, left atomic.Bool
+		var late atomic.Int64
+		gate := make(chan struct{})
+		vs = bombs(n)
+		for i := range vs[300:] {
+			vs[300+i].V = structseal.Of(bomb{func() {
+				if strings.Contains(string(debug.Stack()), "created by sync.(*WaitGroup).Go") {
+					<-gate
+				}
+				if left.Load() {
+					late.Add(1)
+				}
+			}})
+		}
+		i = 0
+		for range structseal.EncryptSeq(t.Context(), ring, source(vs)) {
+			if i++; i == 300-16 {
+				left.Store(true)
+				break
+			}
+			if i > 200 {
+				synctest.Wait() // till the others are as far as they get
+			}
+			if i == 300-17 {
+				time.AfterFunc(time.Second, func() { open.Store(true); close(gate) })
+			}
+		}
+		if !open.Load() {
+			t.Error("the loop has ended before its goroutines")
+		}
+		if n := late.Load(); n > int64(16*(runtime.GOMAXPROCS(0)-1)) {
+			t.Errorf("%d records were worked on when the loop was left", n)
+		}
+	})
+}
+
+// TestBatchSeqMemory: a long sequence keeps what was read ahead and no more.
+func TestBatchSeqMemory(t *testing.T) {
+	type noted struct {
+		_    structseal.Record `seal:"noted"`
+		ID   int               `seal:"id,bind"`
+		Text string            `seal:"text"`
+		Note *[64]byte
+	}
+	ring := fixedRing(t, "r")
+	const n = 5_000
+	var live atomic.Int64
+	in := func(yield func(noted, error) bool) {
+		for i := range n {
+			v := noted{ID: i + 1, Text: "text", Note: new([64]byte)}
+			live.Add(1)
+			runtime.AddCleanup(v.Note, func(int) { live.Add(-1) }, 0)
+			if !yield(v, nil) {
+				return
+			}
+		}
+	}
+	// Cleanups come some time after the collection.
+	atMost := func(n int64) bool {
+		for range 1_000 {
+			if live.Load() <= n {
+				return true
+			}
+			runtime.GC()
+		}
+		return false
+	}
+	i := 0
+	for row, err := range structseal.EncryptSeq(t.Context(), ring, in) {
+		if err != nil || row.ID != i+1 {
+			t.Fatalf("%+v, %v", row, err)
+		}
+		if i++; i%1_000 == 500 && !atMost(512+1) {
+			t.Fatalf("%d of %d records are kept", live.Load(), i)
+		}
+		if i == n && !atMost(16+1) { // the chunk that it is in
+			t.Fatalf("%d records are kept at the end", live.Load())
+		}
+	}
+	if i != n {
+		t.Errorf("%d records", i)
+	}
 }
 
 // TestBatchCancel: cancelling in the middle ends a batch with the context's error.
@@ -365,7 +539,7 @@ func TestBatchCancel(t *testing.T) {
 	defer cancel()
 	n := 0
 	var last error
-	for row, err := range structseal.EncryptSeq(ctx, ring, input(pages(5_000), new(int))) {
+	for row, err := range structseal.EncryptSeq(ctx, ring, source(pages(5_000))) {
 		if n++; n == 1_000 {
 			cancel()
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
-	"fmt"
 	"testing"
 
 	"github.com/structseal/structseal"
@@ -212,35 +211,6 @@ func BenchmarkBytesRecord(b *testing.B) {
 			}
 		})
 	}
-}
-
-// BenchmarkBatch encrypts and decrypts 10,000 records at once; -cpu 1,2 tells how it
-// scales. ns/op is of all of them.
-func BenchmarkBatch(b *testing.B) {
-	ctx, ring := b.Context(), benchRing(b, crypto.Default)
-	records := make([]benchCustomer, 10_000)
-	for i := range records {
-		records[i] = bench
-		records[i].ID = fmt.Sprintf("01890a5d-ac96-774b-bcce-%012d", i)
-	}
-	rows, err := structseal.EncryptAll(ctx, ring, records)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Run("op=encrypt", func(b *testing.B) {
-		for b.Loop() {
-			if _, err := structseal.EncryptAll(ctx, ring, records); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("op=decrypt", func(b *testing.B) {
-		for b.Loop() {
-			if _, err := structseal.DecryptAll(ctx, ring, rows); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 }
 
 // BenchmarkLarge seals one field of 64 MiB. floor is the bare seal into new memory.

@@ -99,6 +99,21 @@ func TestBatchReadsSubjectsTogether(t *testing.T) {
 	if n := store.reads.Load(); n > 10 {
 		t.Errorf("one row with an id of 1,025 bytes: %d reads for 400 rows", n)
 	}
+	for i := range 800 {
+		people = append(people, newPerson(fmt.Sprint("more ", i)))
+	}
+	if rows, err = structseal.EncryptAll(t.Context(), ring, people); err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	for _, err := range structseal.DecryptSeq(t.Context(), fresh(), input(rows, &read)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := store.reads.Load(); n > 20 || read != len(rows) {
+		t.Errorf("a sequence: %d reads for %d rows", n, read)
+	}
 	type visit struct {
 		_  structseal.Record `seal:"visit"`
 		ID string            `seal:"id,bind"`

@@ -56,9 +56,11 @@ type job struct {
 	out     []byte // the caller's buffer, extended
 	opened  int    // how much of frame has held plaintext
 	sealer  crypto.Sealer
-	// How many values of the short way are to come under the ring's key, if it is known.
+	// The job is for several records, of so many values in all, if they are for the
+	// sealer to know yet.
+	several   bool
 	announced int
-	sealing int // index in job.keys of the key that sealer has
+	sealing   int // index in job.keys of the key that sealer has
 }
 
 // item is one value to seal or open. It has few pointers, because every one that
@@ -124,8 +126,11 @@ func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options)
 // leaves there are plans, which live for ever, and keys, which their ring wipes.
 func (j *job) release() {
 	j.wipe()
-	j.sealer.Drop()
-	j.ctx, j.opt, j.announced = nil, nil, 0
+	if j.several {
+		j.sealer.Drop()
+		j.several, j.announced = false, 0
+	}
+	j.ctx, j.opt = nil, nil
 	if cap(j.text)+cap(j.frame) > 1<<16 || cap(j.items) > 1<<10 {
 		return // a huge record must not stay in the pool
 	}
