@@ -250,29 +250,28 @@ func mayBeSealed(value []byte, text bool) bool {
 }
 
 func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
-	size := 0
-	for i := range p.quick {
-		f := &p.quick[i]
-		value, ok := f.value(base)
-		if ok && (len(value) >= largeValue || !mayBeSealed(value, f.text)) {
-			return false
-		}
-		size += len(value)
-	}
-	if cap(j.text) < size { // once: plaintexts must not stay in memory left behind
-		j.text = make([]byte, 0, 2*size)
-	}
 	var values [together]crypto.Value
 	var key *crypto.Key
 	n, first := 0, 0        // values so far, and the first one under key
 	total, buffered := 0, 0 // bytes for the arena, and for the caller's buffer
-	for i := range p.quick {
+	present := uint32(0)    // a bit for each field that isn't NULL
+	for i := 0; i < len(p.quick); i++ {
 		f := &p.quick[i]
 		value, ok := f.value(base)
 		if !ok {
 			continue
 		}
+		if len(value) >= largeValue || !mayBeSealed(value, f.text) {
+			return false
+		}
 		from := len(j.text)
+		if cap(j.text)-from < len(value) {
+			// Memory that is left behind must hold no plaintext, so all values begin anew.
+			clear(j.text)
+			j.text = make([]byte, 0, 2*(cap(j.text)+len(value)))
+			key, n, first, total, buffered, i = nil, 0, 0, 0, 0, -1
+			continue
+		}
 		if f.text {
 			decoded, err := crypto.ParseText(j.text, unsafe.String(unsafe.SliceData(value), len(value)))
 			if err != nil {
@@ -299,6 +298,7 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 		}
 		values[n] = crypto.Value{Text: frame, Context: j.quickContext(i)}
 		n++
+		present |= 1 << i
 		if size := len(frame) - key.Suite().Overhead(); f.text || j.opt.buffer == nil {
 			total += size
 		} else {
@@ -316,8 +316,7 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 	n = 0
 	for i := range p.quick {
 		f := &p.quick[i]
-		_, ok := f.value(base)
-		if !ok {
+		if present&(1<<i) == 0 {
 			f.blank(base)
 			continue
 		}

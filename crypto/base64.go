@@ -41,6 +41,13 @@ func encodeBase64(dst, src []byte) {
 	if n := encodeVectors(dst, src); n > 0 {
 		src, dst = src[n:], dst[n/3*4:]
 	}
+	for len(src) >= 16 && len(dst) >= 16 {
+		s, d := src[:16], dst[:16]
+		x, y := binary.BigEndian.Uint64(s), binary.BigEndian.Uint64(s[6:])
+		binary.LittleEndian.PutUint64(d, uint64(pairs[x>>52])|uint64(pairs[x>>40&0xfff])<<16|uint64(pairs[x>>28&0xfff])<<32|uint64(pairs[x>>16&0xfff])<<48)
+		binary.LittleEndian.PutUint64(d[8:], uint64(pairs[y>>52])|uint64(pairs[y>>40&0xfff])<<16|uint64(pairs[y>>28&0xfff])<<32|uint64(pairs[y>>16&0xfff])<<48)
+		src, dst = src[12:], dst[16:]
+	}
 	for len(src) >= 8 && len(dst) >= 8 {
 		x := binary.BigEndian.Uint64(src) // six bytes of it
 		binary.LittleEndian.PutUint64(dst, uint64(pairs[x>>52])|uint64(pairs[x>>40&0xfff])<<16|uint64(pairs[x>>28&0xfff])<<32|uint64(pairs[x>>16&0xfff])<<48)
@@ -77,12 +84,24 @@ func decodeBase64(dst, src []byte) bool {
 		src, dst = src[n:], dst[n/4*3:]
 	}
 	wrong := uint32(0)
-	for len(src) >= 8 && len(dst) >= 8 {
+	for len(src) >= 16 && len(dst) >= 16 {
+		s, d := src[:16], dst[:16]
+		a := values[0][s[0]] | values[1][s[1]] | values[2][s[2]] | values[3][s[3]]
+		b := values[0][s[4]] | values[1][s[5]] | values[2][s[6]] | values[3][s[7]]
+		binary.BigEndian.PutUint64(d, uint64(a)<<40|uint64(b)<<16) // six bytes, and two that are written over
+		wrong |= a | b
+		a = values[0][s[8]] | values[1][s[9]] | values[2][s[10]] | values[3][s[11]]
+		b = values[0][s[12]] | values[1][s[13]] | values[2][s[14]] | values[3][s[15]]
+		binary.BigEndian.PutUint64(d[6:], uint64(a)<<40|uint64(b)<<16)
+		wrong |= a | b
+		src, dst = src[16:], dst[12:]
+	}
+	if len(src) >= 8 && len(dst) >= 8 {
 		s := src[:8]
 		a := values[0][s[0]] | values[1][s[1]] | values[2][s[2]] | values[3][s[3]]
 		b := values[0][s[4]] | values[1][s[5]] | values[2][s[6]] | values[3][s[7]]
 		wrong |= a | b
-		binary.BigEndian.PutUint64(dst, uint64(a)<<40|uint64(b)<<16) // six bytes, and two that are written over
+		binary.BigEndian.PutUint64(dst, uint64(a)<<40|uint64(b)<<16)
 		src, dst = src[8:], dst[6:]
 	}
 	for len(src) >= 4 {
