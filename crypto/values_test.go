@@ -77,3 +77,125 @@ func TestSealAllRefuses(t *testing.T) {
 		break
 	}
 }
+
+// A Reset that announces the values of several records provides for them together: one
+// read of randomness for up to 16 values. No nonce is used twice, and Drop leaves none.
+func TestSealAllOfSeveral(t *testing.T) {
+	if fips140.Enforced() {
+		t.Skip("the mode makes its own nonces")
+	}
+	for _, suite := range []Suite{Default, Compact} {
+		k := newKey(t, suite, 7, testSecret(suite))
+		nonce := suite.Headroom() - nonceSize // where it is in a frame
+		if suite == Default {
+			nonce -= commitSize
+		}
+		var s Sealer
+		if err := s.Reset(k, 20); err != nil {
+			t.Fatal(err)
+		}
+		seen := make(map[string]bool)
+		for record, unused := range []int{11, 6, 1, 0} { // 16 nonces, then those of the last five
+			out, err := s.SealAll(k, nil, make([]Value, 5))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for ; len(out) > 0; out = out[suite.Overhead():] {
+				if _, err := k.Open(nil, out[:suite.Overhead()], nil); err != nil {
+					t.Fatal(err)
+				}
+				seen[string(out[nonce:][:nonceSize])] = true
+			}
+			if s.r().unused != unused*nonceSize {
+				t.Errorf("%v: record %d leaves %d bytes of randomness", suite, record, s.r().unused)
+			}
+		}
+		if len(seen) != 20 {
+			t.Errorf("%v: %d nonces for 20 values", suite, len(seen))
+		}
+		other := newKey(t, suite, 8, testSecret(suite))
+		if err := s.Reset(k, 20); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []*Key{k, other} { // announced for the one, and not for the other
+			out, err := s.SealAll(key, nil, make([]Value, 5))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := key.Open(nil, out[:suite.Overhead()], nil); err != nil {
+				t.Error(err)
+			}
+		}
+		s.Reset(k, 20)
+		s.SealAll(k, nil, make([]Value, 5))
+		s.Drop()
+		if s.r().unused != 0 || s.r().random != [sealerNonces * nonceSize]byte{} {
+			t.Errorf("%v: randomness is left", suite)
+		}
+		if _, err := s.Seal(nil, nil, nil); !errors.Is(err, ErrWiped) {
+			t.Errorf("%v: after Drop: %v", suite, err)
+		}
+	}
+	new(Sealer).Drop()
+}
+
+// OpenAll opens what OpenInPlace opens, of any suite, and clears everything when one value
+// doesn't open.
+func TestOpenAll(t *testing.T) {
+	for _, suite := range []Suite{Default, Compact, Deterministic} {
+		if suite == Deterministic && fips140.Enforced() {
+			continue
+		}
+		k := newKey(t, suite, 7, testSecret(suite))
+		sealed := func() (values []Value) {
+			for i := range 5 {
+				context := fmt.Appendf(nil, "context %d", i)
+				values = append(values, Value{mustSeal(t, k, stream("plain", 20+i), context), context})
+			}
+			return values
+		}
+		values := sealed()
+		if err := k.OpenAll(values); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range values {
+			if !bytes.Equal(v.Text, stream("plain", 20+i)) {
+				t.Errorf("%v: value %d: %q", suite, i, v.Text)
+			}
+		}
+		for bad := range 5 {
+			for name, breaks := range map[string]struct {
+				f    func(*Value)
+				want error
+			}{
+				"changed":     {func(v *Value) { v.Text[len(v.Text)-1] ^= 1 }, ErrTampered},
+				"elsewhere":   {func(v *Value) { v.Context = nil }, ErrTampered},
+				"cut":         {func(v *Value) { v.Text = v.Text[:prefixSize+1] }, ErrTruncated},
+				"another key": {func(v *Value) { v.Text[4]++ }, ErrUnknownKey},
+				"plaintext":   {func(v *Value) { v.Text = []byte("plain") }, ErrNotEncrypted},
+			} {
+				values := sealed()
+				breaks.f(&values[bad])
+				if err := k.OpenAll(values); !errors.Is(err, breaks.want) {
+					t.Errorf("%v: %s: %v", suite, name, err)
+				}
+				for i, v := range values[:bad] {
+					if !bytes.Equal(v.Text, make([]byte, 20+i)) {
+						t.Errorf("%v: %s: plaintext %d is left", suite, name, i)
+					}
+				}
+			}
+		}
+		values = sealed()
+		k.Wipe()
+		if err := k.OpenAll(values); !errors.Is(err, ErrWiped) {
+			t.Errorf("%v: wiped: %v", suite, err)
+		}
+		if err := k.OpenAll(nil); err != nil {
+			t.Errorf("%v: nothing: %v", suite, err)
+		}
+	}
+	if err := new(Key).OpenAll(make([]Value, 1)); !errors.Is(err, ErrWiped) {
+		t.Errorf("no key: %v", err)
+	}
+}
