@@ -1,14 +1,13 @@
 package structseal_test
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	mrand "math/rand/v2"
 	"testing"
 
 	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/internal/ratio"
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/kmsprovider/localkms"
 )
@@ -42,61 +41,19 @@ func coldRows(b testing.TB, n int) (*keyring.Keyring, []benchCustomer) {
 
 // BenchmarkColdRecord decrypts 20,000 records in random order, each of which was sealed
 // under a salt of its own: no subkey is at hand, and neither is the row in the cache of
-// the processor. floor is that of BenchmarkRecord, floor-cold the same over as many rows.
+// the processor. It runs in turns with the floor of BenchmarkRecord, which opens one row
+// again and again.
 func BenchmarkColdRecord(b *testing.B) {
 	const n = 20_000
 	ctx := b.Context()
-	fields := [...]string{bench.Name, bench.Email, bench.Phone, bench.SSN, bench.Address}
-	gcm := floorGCM(b)
-	aad := make([]byte, 64)
+	_, open := handFloor(b, true, bench.Name, bench.Email, bench.Phone, bench.SSN, bench.Address)
 	order := mrand.New(mrand.NewPCG(1, 2)).Perm(n)
-	texts := make([][5][]byte, n)
-	for i := range texts {
-		for f, v := range fields {
-			nonce := make([]byte, 12, 12+len(v)+16)
-			rand.Read(nonce)
-			texts[i][f] = base64.RawURLEncoding.AppendEncode(nil, gcm.Seal(nonce, nonce, []byte(v), aad))
-		}
-	}
-	for _, floor := range []struct {
-		name string
-		rows int
-	}{{"floor", 1}, {"floor-cold", n}} {
-		b.Run("impl="+floor.name, func(b *testing.B) {
-			var plain, sealed [5][]byte
-			for f, v := range fields {
-				sealed[f], plain[f] = make([]byte, 12+len(v)+16), make([]byte, 0, len(v))
-			}
-			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				row := &texts[order[i%floor.rows]]
-				i++
-				for f := range fields {
-					if _, err := base64.RawURLEncoding.Decode(sealed[f], row[f]); err != nil {
-						b.Fatal(err)
-					}
-					if _, err := gcm.Open(plain[f], sealed[f][:12], sealed[f][12:], aad); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
-		})
-	}
 	ring, rows := coldRows(b, n)
-	for _, cold := range []struct {
-		name string
-		rows int
-	}{{"structseal-warm", 1}, {"structseal", n}} {
-		b.Run("impl="+cold.name, func(b *testing.B) {
-			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				if _, err := structseal.Decrypt(ctx, ring, rows[order[i%cold.rows]]); err != nil {
-					b.Fatal(err)
-				}
-				i++
-			}
-		})
-	}
+	i := 0
+	ratio.Bench(b, open, func() {
+		if _, err := structseal.Decrypt(ctx, ring, rows[order[i%n]]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	})
 }

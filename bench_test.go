@@ -9,6 +9,7 @@ import (
 
 	"github.com/structseal/structseal"
 	"github.com/structseal/structseal/crypto"
+	"github.com/structseal/structseal/internal/ratio"
 	"github.com/structseal/structseal/keyring"
 	"github.com/structseal/structseal/kmsprovider/localkms"
 )
@@ -60,78 +61,74 @@ func floorGCM(b *testing.B) cipher.AEAD {
 	return gcm
 }
 
-// BenchmarkRecord encrypts and decrypts a record of five string fields. floor is
-// the bare standard library doing by hand what a careful engineer would: a
-// random nonce and a 64-byte context each, into memory that is already there.
-func BenchmarkRecord(b *testing.B) {
-	fields := [...]string{bench.Name, bench.Email, bench.Phone, bench.SSN, bench.Address}
+// impls are the suites as benchmarks name them.
+var impls = []struct {
+	name  string
+	suite crypto.Suite
+}{{"structseal", crypto.Default}, {"structseal-compact", crypto.Compact}}
+
+// handFloor does by hand what a careful engineer would, with the bare standard library:
+// AES-256-GCM, a random nonce and a 64-byte context for each value, base64url if they are
+// texts, into memory that is already there. Each call is for all values.
+func handFloor(b *testing.B, texts bool, values ...string) (seal, open func()) {
 	gcm := floorGCM(b)
 	aad := make([]byte, 64)
-
-	b.Run("op=encrypt/impl=floor", func(b *testing.B) {
-		var plain, sealed, text [5][]byte
-		for i, f := range fields {
-			plain[i] = []byte(f)
-			sealed[i] = make([]byte, 12, 12+len(f)+16)
-			text[i] = make([]byte, base64.RawURLEncoding.EncodedLen(12+len(f)+16))
-		}
-		b.ReportAllocs()
-		for b.Loop() {
-			for i := range fields {
-				nonce := sealed[i][:12]
-				rand.Read(nonce)
-				ct := gcm.Seal(nonce, nonce, plain[i], aad)
-				base64.RawURLEncoding.Encode(text[i], ct)
-			}
-		}
-	})
-	b.Run("op=decrypt/impl=floor", func(b *testing.B) {
-		var plain, sealed, text [5][]byte
-		for i, f := range fields {
-			nonce := make([]byte, 12, 12+len(f)+16)
+	n := len(values)
+	plain, opened, sealed, written, read, decoded := make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	for i, v := range values {
+		plain[i], opened[i] = []byte(v), make([]byte, 0, len(v))
+		sealed[i] = make([]byte, 12, 12+len(v)+16)
+		nonce := make([]byte, 12, 12+len(v)+16)
+		rand.Read(nonce)
+		decoded[i] = gcm.Seal(nonce, nonce, plain[i], aad)
+		read[i] = base64.RawURLEncoding.AppendEncode(nil, decoded[i])
+		written[i] = make([]byte, len(read[i]))
+	}
+	seal = func() {
+		for i := range plain {
+			nonce := sealed[i][:12]
 			rand.Read(nonce)
-			ct := gcm.Seal(nonce, nonce, []byte(f), aad)
-			text[i] = base64.RawURLEncoding.AppendEncode(nil, ct)
-			sealed[i] = make([]byte, len(ct))
-			plain[i] = make([]byte, 0, len(f))
+			ct := gcm.Seal(nonce, nonce, plain[i], aad)
+			if texts {
+				base64.RawURLEncoding.Encode(written[i], ct)
+			}
 		}
-		b.ReportAllocs()
-		for b.Loop() {
-			for i := range fields {
-				if _, err := base64.RawURLEncoding.Decode(sealed[i], text[i]); err != nil {
-					b.Fatal(err)
-				}
-				if _, err := gcm.Open(plain[i], sealed[i][:12], sealed[i][12:], aad); err != nil {
+	}
+	open = func() {
+		for i := range plain {
+			if texts {
+				if _, err := base64.RawURLEncoding.Decode(decoded[i], read[i]); err != nil {
 					b.Fatal(err)
 				}
 			}
+			if _, err := gcm.Open(opened[i], decoded[i][:12], decoded[i][12:], aad); err != nil {
+				b.Fatal(err)
+			}
 		}
-	})
-	for _, impl := range []struct {
-		name  string
-		suite crypto.Suite
-	}{{"structseal", crypto.Default}, {"structseal-compact", crypto.Compact}} {
-		ring := benchRing(b, impl.suite)
-		row, err := structseal.Encrypt(b.Context(), ring, bench)
-		if err != nil {
-			b.Fatal(err)
-		}
-		ctx := b.Context()
+	}
+	return seal, open
+}
+
+// BenchmarkRecord encrypts and decrypts a record of five string fields, in turns with
+// handFloor.
+func BenchmarkRecord(b *testing.B) {
+	seal, open := handFloor(b, true, bench.Name, bench.Email, bench.Phone, bench.SSN, bench.Address)
+	for _, impl := range impls {
+		ctx, ring := b.Context(), benchRing(b, impl.suite)
+		row := encrypted(b, ring, bench)
 		b.Run("op=encrypt/impl="+impl.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
+			ratio.Bench(b, seal, func() {
 				if _, err := structseal.Encrypt(ctx, ring, bench); err != nil {
 					b.Fatal(err)
 				}
-			}
+			})
 		})
 		b.Run("op=decrypt/impl="+impl.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
+			ratio.Bench(b, open, func() {
 				if _, err := structseal.Decrypt(ctx, ring, row); err != nil {
 					b.Fatal(err)
 				}
-			}
+			})
 		})
 	}
 }
@@ -150,70 +147,34 @@ type benchScan struct {
 // BenchmarkBytesRecord is BenchmarkRecord for five []byte fields in a buffer that is used
 // again and again: no base64, no allocation.
 func BenchmarkBytesRecord(b *testing.B) {
+	seal, open := handFloor(b, false, bench.Name, bench.Email, bench.Phone, bench.SSN, bench.Address)
 	v := benchScan{ID: bench.ID, Name: []byte(bench.Name), Email: []byte(bench.Email), Phone: []byte(bench.Phone), SSN: []byte(bench.SSN), Address: []byte(bench.Address)}
-	fields := [...][]byte{v.Name, v.Email, v.Phone, v.SSN, v.Address}
-	gcm := floorGCM(b)
-	aad := make([]byte, 64)
-	var plain, sealed [5][]byte
-	for i, f := range fields {
-		plain[i] = make([]byte, 0, len(f))
-		sealed[i] = make([]byte, 12, 12+len(f)+16)
-	}
-	b.Run("op=encrypt/impl=floor", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			for i, f := range fields {
-				rand.Read(sealed[i][:12])
-				gcm.Seal(sealed[i][:12], sealed[i][:12], f, aad)
-			}
-		}
-	})
-	b.Run("op=decrypt/impl=floor", func(b *testing.B) {
-		for i, f := range fields {
-			sealed[i] = gcm.Seal(sealed[i][:12], sealed[i][:12], f, aad)
-		}
-		b.ReportAllocs()
-		for b.Loop() {
-			for i := range fields {
-				if _, err := gcm.Open(plain[i], sealed[i][:12], sealed[i][12:], aad); err != nil {
-					b.Fatal(err)
-				}
-			}
-		}
-	})
-	for _, impl := range []struct {
-		name  string
-		suite crypto.Suite
-	}{{"structseal", crypto.Default}, {"structseal-compact", crypto.Compact}} {
+	for _, impl := range impls {
 		ctx, ring := b.Context(), benchRing(b, impl.suite)
-		row, err := structseal.Encrypt(ctx, ring, v)
-		if err != nil {
-			b.Fatal(err)
-		}
+		row := encrypted(b, ring, v)
 		var buf []byte
 		reuse := structseal.AppendTo(&buf)
 		b.Run("op=encrypt/impl="+impl.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
+			ratio.Bench(b, seal, func() {
 				buf = buf[:0]
 				if _, err := structseal.Encrypt(ctx, ring, v, reuse); err != nil {
 					b.Fatal(err)
 				}
-			}
+			})
 		})
 		b.Run("op=decrypt/impl="+impl.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
+			ratio.Bench(b, open, func() {
 				buf = buf[:0]
 				if _, err := structseal.Decrypt(ctx, ring, row, reuse); err != nil {
 					b.Fatal(err)
 				}
-			}
+			})
 		})
 	}
 }
 
-// BenchmarkLarge seals one field of 64 MiB. floor is the bare seal into new memory.
+// BenchmarkLarge seals one field of 64 MiB, in turns with the bare seal into new memory, or
+// into memory that is used again.
 func BenchmarkLarge(b *testing.B) {
 	type file struct {
 		_       structseal.Record `seal:"file"`
@@ -222,25 +183,26 @@ func BenchmarkLarge(b *testing.B) {
 	}
 	v := file{ID: bench.ID, Content: make([]byte, 64<<20)}
 	gcm := floorGCM(b)
-	b.Run("impl=floor", func(b *testing.B) {
-		b.SetBytes(int64(len(v.Content)))
-		b.ReportAllocs()
-		for b.Loop() {
-			nonce := make([]byte, 12, 12+len(v.Content)+16)
-			rand.Read(nonce)
-			gcm.Seal(nonce, nonce, v.Content, nil)
-		}
-	})
-	for _, suite := range []crypto.Suite{crypto.Default, crypto.Compact} {
-		ring := benchRing(b, suite)
-		b.Run("impl=structseal/suite="+suite.String(), func(b *testing.B) {
-			b.SetBytes(int64(len(v.Content)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := structseal.Encrypt(b.Context(), ring, v); err != nil {
-					b.Fatal(err)
-				}
+	seal := func(nonce []byte) {
+		rand.Read(nonce)
+		gcm.Seal(nonce, nonce, v.Content, nil)
+	}
+	size := 12 + len(v.Content) + 16
+	again := make([]byte, 12, size)
+	for _, impl := range impls {
+		ctx, ring := b.Context(), benchRing(b, impl.suite)
+		encrypt := func(opts ...structseal.Option) {
+			if _, err := structseal.Encrypt(ctx, ring, v, opts...); err != nil {
+				b.Fatal(err)
 			}
+		}
+		b.Run("memory=new/impl="+impl.name, func(b *testing.B) {
+			ratio.Bench(b, func() { seal(make([]byte, 12, size)) }, func() { encrypt() })
+		})
+		var buf []byte
+		reuse := structseal.AppendTo(&buf)
+		b.Run("memory=again/impl="+impl.name, func(b *testing.B) {
+			ratio.Bench(b, func() { seal(again) }, func() { buf = buf[:0]; encrypt(reuse) })
 		})
 	}
 }

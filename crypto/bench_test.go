@@ -7,50 +7,48 @@ import (
 	"crypto/rand"
 	"fmt"
 	"testing"
+
+	"github.com/structseal/structseal/internal/ratio"
 )
 
 // BenchmarkBytes seals and opens values of three lengths, with a context of 64 bytes, into
-// memory that is already there. floor is the bare standard library doing the same by hand:
-// AES-256-GCM with a nonce from crypto/rand in front of each message. The rows of a suite
-// are those of Key; sealer is a Sealer for 16 values; inplace has the plaintext where the
-// ciphertext has it (Suite.Headroom), or opens over the ciphertext, of which every impl
-// makes a copy first.
+// memory that is already there, in turns with the bare standard library doing the same by
+// hand: AES-256-GCM with a nonce from crypto/rand in front of each message. sealer is a
+// Sealer for 16 values; inplace has the plaintext where the ciphertext has it
+// (Suite.Headroom), or opens over the ciphertext, of which both make a copy first.
 func BenchmarkBytes(b *testing.B) {
 	context, secret := make([]byte, 64), testSecret(Default)
 	floor := newFloor(b, secret)
 	for _, size := range []int{64, 4 << 10, 1 << 20} {
 		plaintext := make([]byte, size)
 		buf := make([]byte, 0, size+128)
-		run := func(op, impl string, f func() error) {
+		run := func(op, impl string, floor func(), f func() error) {
 			b.Run(fmt.Sprintf("size=%d/op=%s/impl=%s", size, op, impl), func(b *testing.B) {
-				b.SetBytes(int64(size))
-				b.ReportAllocs()
-				for b.Loop() {
+				ratio.Bench(b, floor, func() {
 					if err := f(); err != nil {
 						b.Fatal(err)
 					}
-				}
+				})
 			})
 		}
-		sealed := floor.seal(make([]byte, 0, size+128), plaintext, context)
-		run("seal", "floor", func() error { floor.seal(buf, plaintext, context); return nil })
-		run("open", "floor", func() error { _, err := floor.open(buf, sealed, context); return err })
-		run("open-inplace", "floor", func() error {
-			ct := append(buf, sealed...)
-			_, err := floor.open(ct[floor.text():floor.text()], ct, context)
-			return err
-		})
+		byHand := floor.seal(make([]byte, 0, size+128), plaintext, context)
+		seal := func() { floor.seal(buf, plaintext, context) }
+		open := func() { floor.open(buf, byHand, context) }
+		over := func() {
+			ct := append(buf, byHand...)
+			floor.open(ct[floor.text():floor.text()], ct, context)
+		}
 		for s := Default; s <= Compact; s++ {
 			name := [...]string{Default: "default", Compact: "compact"}[s]
 			k := newKey(b, s, 1, secret)
-			run("seal", name, func() error { _, err := k.Seal(buf, plaintext, context); return err })
-			run("seal", name+"-inplace", func() error {
+			run("seal", name, seal, func() error { _, err := k.Seal(buf, plaintext, context); return err })
+			run("seal", name+"-inplace", seal, func() error {
 				_, err := k.Seal(buf, buf[s.Headroom():s.Headroom()+size], context)
 				return err
 			})
 			var sealer Sealer
 			n := 0
-			run("seal", name+"-sealer", func() error {
+			run("seal", name+"-sealer", seal, func() error {
 				if n++; n%16 == 1 {
 					if err := sealer.Reset(k, 16); err != nil {
 						return err
@@ -60,8 +58,8 @@ func BenchmarkBytes(b *testing.B) {
 				return err
 			})
 			sealed := mustSeal(b, k, plaintext, context)
-			run("open", name, func() error { _, err := k.Open(buf, sealed, context); return err })
-			run("open-inplace", name, func() error { _, err := k.OpenInPlace(append(buf, sealed...), context); return err })
+			run("open", name, open, func() error { _, err := k.Open(buf, sealed, context); return err })
+			run("open-inplace", name, over, func() error { _, err := k.OpenInPlace(append(buf, sealed...), context); return err })
 		}
 	}
 }
