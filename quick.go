@@ -296,7 +296,8 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 				return false
 			}
 		}
-		values[n] = crypto.Value{Text: frame, Context: j.quickContext(i)}
+		v := &values[n%together]
+		v.Text, v.Context = frame, j.quickContext(i)
 		n++
 		present |= 1 << i
 		if size := len(frame) - key.Suite().Overhead(); f.text || j.opt.buffer == nil {

@@ -4,6 +4,7 @@
 package ratio
 
 import (
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -13,8 +14,11 @@ import (
 const turn = 30 * time.Millisecond
 
 // Bench runs floor and work in turns, and reports medians: x-floor, how much longer work
-// takes, and ns/op and floor-ns/op. allocs/op are those of work.
-func Bench(b *testing.B, floor, work func()) {
+// takes, and ns/op and floor-ns/op. B/op and allocs/op are those of work.
+func Bench(b *testing.B, floor, work func()) { Of(b, "floor", floor, work) }
+
+// Of is Bench for a floor of another name.
+func Of(b *testing.B, name string, floor, work func()) {
 	b.ReportAllocs()
 	floors, works := calls(floor), calls(work)
 	var floorTimes, workTimes, ratios []float64
@@ -23,9 +27,22 @@ func Bench(b *testing.B, floor, work func()) {
 		floorTimes, workTimes, ratios = append(floorTimes, f), append(workTimes, w), append(ratios, w/f)
 	}
 	b.ReportMetric(median(workTimes), "ns/op")
-	b.ReportMetric(median(floorTimes), "floor-ns/op")
-	b.ReportMetric(median(ratios), "x-floor")
-	b.ReportMetric(testing.AllocsPerRun(min(works, 1000), work), "allocs/op")
+	b.ReportMetric(median(floorTimes), name+"-ns/op")
+	b.ReportMetric(median(ratios), "x-"+name)
+	bytes, allocs := garbage(min(works, 1000), work)
+	b.ReportMetric(bytes, "B/op")
+	b.ReportMetric(allocs, "allocs/op")
+}
+
+// garbage is what a call of f allocates, of n.
+func garbage(n int, f func()) (bytes, allocs float64) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		f()
+	}
+	runtime.ReadMemStats(&after)
+	return float64((after.TotalAlloc - before.TotalAlloc) / uint64(n)), float64((after.Mallocs - before.Mallocs) / uint64(n))
 }
 
 // calls is how many calls of f take a turn.

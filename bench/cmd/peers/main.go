@@ -4,8 +4,8 @@
 //	go -C bench run ./cmd/peers -from FILE
 //
 // It runs the tests of what the tables claim and then all benchmarks on one core, count
-// times one after the other, so that a machine that slows down slows down all of them. It
-// writes DIR/peers.md and DIR/peers.svg, ../docs by default. -raw keeps what the
+// times. Each peer runs in turns with structseal, so that a machine that slows down slows
+// down both. It writes DIR/peers.md and DIR/peers.svg, ../docs by default. -raw keeps what the
 // benchmarks printed; -from writes the same two files of such a file and measures nothing.
 //
 // With -tags cse, before the package, MongoDB's libmongocrypt is among them. It takes about

@@ -15,16 +15,18 @@ import (
 )
 
 // made returns what the benchmarks of all peers print in three runs: peer i takes
-// 1000*(i+1) ns in the median, and half of it to decrypt.
+// 1000*(i+1) ns in the median, and half of it to decrypt. structseal is peer 1. In the last
+// run the machine is slow.
 func made() string {
 	var b strings.Builder
 	b.WriteString("date: 2026-01-02\ngo: go1.26\ncores: 2\n")
-	for _, factor := range []float64{1.5, 1, 0.5} {
+	for run, factor := range []float64{1.5, 1, 0.5} {
+		slow := 1 + float64(run/2)
 		b.WriteString("goos: linux\ngoarch: amd64\npkg: x\ncpu: A CPU <&>\n")
 		for i, p := range bench.Peers() {
-			ns := 1000 * float64(i+1) * factor
+			ns, ratio := 1000*float64(i+1), float64(i+1)/2*factor
 			line := func(name string, ns float64) {
-				fmt.Fprintf(&b, "Benchmark%s/impl=%s \t 100\t %.1f ns/op\t 3.20 MB/s\t 7 B/op\t %d allocs/op\n", name, p.Name, ns, i)
+				fmt.Fprintf(&b, "Benchmark%s/impl=%s \t 100\t %.1f ns/op\t %.1f structseal-ns/op\t %.3f x-structseal\t 7 B/op\t %d allocs/op\n", name, p.Name, ns*slow, ns/ratio*slow, ratio, i)
 			}
 			for _, kind := range []string{"Record", "BinaryRecord"} {
 				line(kind+"/op=encrypt", ns)
@@ -52,7 +54,7 @@ func TestFiguresAreMedians(t *testing.T) {
 	for _, want := range []string{
 		"A CPU <&>, linux/amd64, one of 2 cores, go1.26, 2026-01-02.",
 		"Medians of 3 runs",
-		"at most 100 % of the median",
+		"at most 100 % of the median from the smallest",
 		"| structseal | 2.00 µs | 2.0x | 1.0x | 1.00 µs | 2.0x | 1.0x | 1, 1 |",
 		"| Tink, AES256-GCM | 5.00 µs | 5.0x | 2.5x | 2.50 µs | 5.0x | 2.5x | 4, 4 |",
 		"| structseal | 32.0 µs, 2.0x | 128 µs, 2.0x | 512 µs, 2.0x | 8.19 ms, 2.0x | 2.10 s, 2.0x |",
@@ -109,8 +111,10 @@ func TestResultsThatDontFit(t *testing.T) {
 		"no date":        strings.Replace(whole, "date: ", "day: ", 1),
 		"no CPU":         strings.ReplaceAll(whole, "cpu: ", "c: "),
 		"a run too few":  cut(whole, "BenchmarkRecord/op=encrypt/impl=floor", "\n"),
-		"not a number":   strings.Replace(whole, "1500.0 ns/op", "x ns/op", 1),
-		"no time at all": strings.Replace(whole, "1500.0 ns/op", "1500.0 B/s", 1),
+		"not a number":   strings.Replace(whole, "1000.0 ns/op", "x ns/op", 1),
+		"no ratio":       strings.Replace(whole, "x-structseal", "x", 1),
+		"no structseal":  strings.ReplaceAll(whole, "op=encrypt/impl=structseal ", "op=encrypt/impl=other "),
+		"no time at all": strings.Replace(whole, "1000.0 ns/op", "1000.0 B/s", 1),
 	} {
 		if _, err := parse([]byte(printed)); err == nil {
 			t.Errorf("%s: no error", name)

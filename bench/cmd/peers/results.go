@@ -14,7 +14,8 @@ type results struct {
 	runs map[string][]sample // by the name of the benchmark
 }
 
-type sample struct{ ns, allocs float64 }
+// A sample is one run of a benchmark: ratio is to structseal, which ran in turns with it.
+type sample struct{ ns, ratio, allocs float64 }
 
 // parse reads what measure returns.
 func parse(printed []byte) (*results, error) {
@@ -41,12 +42,14 @@ func parse(printed []byte) (*results, error) {
 			switch f[i+1] {
 			case "ns/op":
 				one.ns = v
+			case "x-structseal":
+				one.ratio = v
 			case "allocs/op":
 				one.allocs = v
 			}
 		}
-		if one.ns <= 0 {
-			return nil, fmt.Errorf("%q has no time", strings.TrimSpace(line))
+		if one.ns <= 0 || one.ratio <= 0 {
+			return nil, fmt.Errorf("%q has no time, or no ratio", strings.TrimSpace(line))
 		}
 		r.runs[f[0]] = append(r.runs[f[0]], one)
 	}
@@ -60,7 +63,32 @@ func parse(printed []byte) (*results, error) {
 			return nil, fmt.Errorf("%s ran %d times, others %d times", name, len(runs), n)
 		}
 	}
-	return r, nil
+	return r, r.normalize()
+}
+
+// normalize makes the time of each run what the ratio makes of structseal's median: the
+// machine may have been slow then.
+func (r *results) normalize() error {
+	own := make(map[string]float64)
+	for name, runs := range r.runs {
+		if group, ok := strings.CutSuffix(name, "/impl=structseal"); ok {
+			var ns []float64
+			for _, one := range runs {
+				ns = append(ns, one.ns)
+			}
+			own[group] = median(ns)
+		}
+	}
+	for name, runs := range r.runs {
+		group, _, _ := strings.Cut(name, "/impl=")
+		if own[group] == 0 {
+			return fmt.Errorf("%s: structseal wasn't measured", group)
+		}
+		for i := range runs {
+			runs[i].ns = runs[i].ratio * own[group]
+		}
+	}
+	return nil
 }
 
 // count returns how often each benchmark ran.
@@ -77,11 +105,11 @@ func (r *results) of(name string) (m sample, ok bool) {
 	if !ok {
 		return m, false
 	}
-	var ns, allocs []float64
+	var ns, ratios, allocs []float64
 	for _, one := range runs {
-		ns, allocs = append(ns, one.ns), append(allocs, one.allocs)
+		ns, ratios, allocs = append(ns, one.ns), append(ratios, one.ratio), append(allocs, one.allocs)
 	}
-	return sample{median(ns), median(allocs)}, true
+	return sample{median(ns), median(ratios), median(allocs)}, true
 }
 
 // spread returns the median, over all benchmarks, of how far the slowest run is from the
