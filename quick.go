@@ -251,11 +251,8 @@ func mayBeSealed(value []byte, text bool) bool {
 
 func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 	var values [together]crypto.Value
-	var key *crypto.Key
-	n, first := 0, 0        // values so far, and the first one under key
-	total, buffered := 0, 0 // bytes for the arena, and for the caller's buffer
-	present := uint32(0)    // a bit for each field that isn't NULL
-	for i := 0; i < len(p.quick); i++ {
+	n, present := 0, uint32(0) // values, and a bit for each field that has one
+	for i := range p.quick {
 		f := &p.quick[i]
 		value, ok := f.value(base)
 		if !ok {
@@ -269,8 +266,7 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 			// Memory that is left behind must hold no plaintext, so all values begin anew.
 			clear(j.text)
 			j.text = make([]byte, 0, 2*(cap(j.text)+len(value)))
-			key, n, first, total, buffered, i = nil, 0, 0, 0, 0, -1
-			continue
+			return j.quickOpen(p, base, scope)
 		}
 		if f.text {
 			decoded, err := crypto.ParseText(j.text, unsafe.String(unsafe.SliceData(value), len(value)))
@@ -281,38 +277,32 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 		} else {
 			j.text = append(j.text, value...)
 		}
-		frame := j.text[from:]
-		id, err := crypto.KeyID(frame)
-		if err != nil {
-			return false
-		}
-		if key == nil || key.ID() != id {
-			if n > first && key.OpenAll(values[first:n]) != nil {
-				return false
-			}
-			first = n
-			if key, err = j.namedKey(keyring.Data, scope, id); err != nil {
-				j.failed = lookup{id, err}
-				return false
-			}
-		}
 		v := &values[n%together]
-		v.Text, v.Context = frame, j.quickContext(i)
+		v.Text, v.Context = j.text[from:], j.quickContext(i)
 		n++
 		present |= 1 << i
-		if size := len(frame) - key.Suite().Overhead(); f.text || j.opt.buffer == nil {
-			total += size
-		} else {
-			buffered += size
-		}
 	}
-	if n > first && key.OpenAll(values[first:n]) != nil {
+	if !j.openByKey(values[:n], scope) {
 		return false
 	}
-	arena := make([]byte, 0, total)
+	total, buffered := 0, 0 // bytes for the arena, and for the caller's buffer
+	for i := range n {
+		total += len(values[i].Text)
+	}
 	if j.opt.buffer != nil {
+		for i, k := 0, 0; i < len(p.quick); i++ {
+			if present&(1<<i) == 0 {
+				continue
+			}
+			if !p.quick[i].text {
+				buffered += len(values[k].Text)
+			}
+			k++
+		}
+		total -= buffered
 		j.out = roomFor(*j.opt.buffer, buffered)
 	}
+	arena := make([]byte, 0, total)
 	bytes := j.bytesTo(&arena)
 	n = 0
 	for i := range p.quick {
@@ -326,9 +316,36 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 			to = &arena
 		}
 		from := len(*to)
-		*to = append(*to, values[n].Text...)
+		*to = append(*to, values[n%together].Text...)
 		n++
 		f.set(base, (*to)[from:])
+	}
+	return true
+}
+
+// openByKey opens values, which mostly are all under one key, and reports whether it did.
+func (j *job) openByKey(values []crypto.Value, scope int) bool {
+	for len(values) > 0 {
+		id, err := crypto.KeyID(values[0].Text)
+		if err != nil {
+			return false
+		}
+		key, err := j.namedKey(keyring.Data, scope, id)
+		if err != nil {
+			j.failed = lookup{id, err}
+			return false
+		}
+		n := 1
+		for n < len(values) {
+			if other, err := crypto.KeyID(values[n].Text); err != nil || other != id {
+				break
+			}
+			n++
+		}
+		if key.OpenAll(values[:n]) != nil {
+			return false
+		}
+		values = values[n:]
 	}
 	return true
 }

@@ -1,5 +1,7 @@
 package crypto
 
+import "encoding/binary"
+
 // A Value is one of a record's.
 type Value struct {
 	Text    []byte // its plaintext, or its ciphertext
@@ -122,39 +124,56 @@ func (k *Key) OpenAll(values []Value) error {
 
 // openAll also returns how many values were opened.
 func (k *Key) openAll(values []Value) (int, error) {
-	var g gcm // of the last value; those of a record mostly share a salt
-	var salt [saltSize]byte
-	for i := range values {
-		v := &values[i]
-		c, err := k.opening(v.Text)
-		if err != nil {
-			return i, err
-		}
-		start, skip := prefixSize, 0
-		switch c.suite {
-		case Compact:
-			g = *c.gcm
-		case Default:
-			of := (*[saltSize]byte)(v.Text[prefixSize:])
-			if g.aead == nil || *of != salt {
-				if g, err = c.xaes.reading(of); err != nil {
-					return i, err
-				}
-				salt = *of
-			}
-			start, skip = prefixSize+saltSize, commitSize
-		default:
-			if v.Text, err = k.OpenInPlace(v.Text, v.Context); err != nil {
+	if len(values) == 0 {
+		return 0, nil
+	}
+	st := k.load()
+	c, err := st.cipher()
+	if err != nil {
+		return 0, err
+	}
+	if c.suite == Deterministic {
+		for i := range values {
+			if values[i].Text, err = k.OpenInPlace(values[i].Text, values[i].Context); err != nil {
 				return i, err
 			}
-			continue
+		}
+		return len(values), nil
+	}
+	g, start, overhead := c.gcm, prefixSize, suites[c.suite].overhead
+	var of gcm // of the default suite: for the last salt, which a record's values mostly share
+	var salt [saltSize]byte
+	if c.suite == Default {
+		g, start = &of, prefixSize+saltSize
+	}
+	for i := range values {
+		v := &values[i]
+		if len(v.Text) < overhead || v.Text[0] != 1 || binary.BigEndian.Uint32(v.Text[1:]) != c.id {
+			return i, st.cannotOpen(v.Text)
+		}
+		if s := (*[saltSize]byte)(v.Text[prefixSize:]); c.suite == Default && (of.aead == nil || *s != salt) {
+			if of, err = c.xaes.reading(s); err != nil {
+				return i, err
+			}
+			salt = *s
 		}
 		body := v.Text[start:]
-		out, err := g.decrypt(g.inPlace(body)[:0], body, v.Context, skip)
-		if err != nil {
-			return i, err
+		if g.makesNonces {
+			body, err = g.aead.Open(body[:0], nil, body, v.Context)
+		} else {
+			body, err = g.aead.Open(body[nonceSize:nonceSize], body[:nonceSize], body[nonceSize:], v.Context)
 		}
-		v.Text = out[skip:]
+		if err != nil {
+			return i, ErrTampered
+		}
+		if c.suite == Default {
+			if !committed(body) { // see decrypt
+				clear(body)
+				return i, ErrTampered
+			}
+			body = body[commitSize:]
+		}
+		v.Text = body
 	}
 	return len(values), nil
 }
