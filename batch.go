@@ -184,7 +184,7 @@ func (c *chunk[T]) run(b *batch[T]) (ok bool) {
 			c.done <- struct{}{}
 		}
 	}()
-	j, p := b.flats(len(c.records))
+	j, p := b.flats(c.records)
 	if j != nil {
 		defer j.release()
 	}
@@ -210,15 +210,19 @@ func (c *chunk[T]) run(b *batch[T]) (ok bool) {
 	return c.errs == nil || b.o.onError != nil
 }
 
-// flats returns a job for n flat records, one after the other, and their plan; none if
+// flats returns a job for flat records, one after the other, and their plan; none if
 // they aren't flat.
-func (b *batch[T]) flats(n int) (*job, *plan) {
+func (b *batch[T]) flats(records []T) (*job, *plan) {
 	p := flatPlan(b.typ)
 	if p == nil {
 		return nil, nil
 	}
 	j := newJob(b.ctx, b.ring, b.op, b.o)
-	j.several, j.announced = true, n*len(p.fields)
+	if b.op == opEncrypt {
+		for i := range records {
+			j.announced += p.present(unsafe.Pointer(&records[i]))
+		}
+	}
 	return j, p
 }
 

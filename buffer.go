@@ -16,8 +16,9 @@ import "unsafe"
 //		...
 //	}
 //
-// If *buf has no room, or the record's own values are where the result would go, *buf
-// becomes new memory. With an error *buf stays as it was, and no plaintext is left
+// If *buf has no room, or the record's own fields are where the result would go, *buf
+// becomes new memory. (Fields with tags, that is, and not those of nested structs that the
+// option [Only] leaves out.) With an error *buf stays as it was, and no plaintext is left
 // behind it; what earlier records have left there is the caller's to clear. The verbs
 // use up to 32 bytes more for a moment.
 //
@@ -36,19 +37,28 @@ func AppendTo(buf *[]byte) Option {
 const bufferSlack = 32
 
 // buffered makes job.out the buffer of the caller with room for n bytes, if there is one.
-// A value of the record in that room would be written over before it is read.
+// What the record has in that room would be written over.
 func (j *job) buffered(n int, base unsafe.Pointer) {
 	if j.opt.buffer == nil {
 		return
 	}
-	j.out = roomFor(*j.opt.buffer, n)
 	for i := range j.items {
-		if it := &j.items[i]; it.n.kind == kindBytes && inRoom(j.out, *(*[]byte)(it.at(base))) {
-			j.out = append(make([]byte, 0, len(j.out)+n+bufferSlack), j.out...)
-			return
+		if it := &j.items[i]; it.n.kind == kindBytes {
+			j.mustStay(*(*[]byte)(it.at(base)))
 		}
 	}
+	j.out = *j.opt.buffer
+	if j.crowded {
+		j.out = j.out[:len(j.out):len(j.out)]
+	}
+	j.out = roomFor(j.out, n)
 }
+
+// mustStay takes note of bytes of the record.
+func (j *job) mustStay(b []byte) { j.crowded = j.crowded || j.inBuffer(b) }
+
+// inBuffer reports whether bytes are in the free room of the caller's buffer.
+func (j *job) inBuffer(b []byte) bool { return j.opt.buffer != nil && inRoom(*j.opt.buffer, b) }
 
 // roomFor returns buf, or a larger copy, with room for n bytes more.
 func roomFor(buf []byte, n int) []byte {

@@ -136,6 +136,9 @@ func TestAppendToItself(t *testing.T) {
 			if err != nil || !equalScans(got, v) {
 				t.Fatalf("decrypt, %d bytes: %v", size, err)
 			}
+			if again, err := structseal.Decrypt(ctx, ring, row); err != nil || !equalScans(again, v) {
+				t.Fatalf("%d bytes: the row was written over: %v", size, err)
+			}
 			buf = buf[:0]
 			if row, err = structseal.Encrypt(ctx, ring, got, to); err != nil {
 				t.Fatalf("encrypt, %d bytes: %v", size, err)
@@ -144,6 +147,48 @@ func TestAppendToItself(t *testing.T) {
 				t.Fatalf("%d bytes: the record was written over", size)
 			}
 		}
+	}
+}
+
+type deed struct {
+	_     structseal.Record `seal:"deed"`
+	ID    []byte            `seal:"id,bind"`
+	Front []byte            `seal:"front"`
+	Back  []byte            `seal:"back"`
+}
+
+type deeds struct {
+	_     structseal.Record `seal:"deeds"`
+	ID    []byte            `seal:"id,bind"`
+	Front []byte            `seal:"front"`
+	More  [][]byte          `seal:"more"`
+}
+
+// Nor is what the verb only reads, or leaves as it is: bind fields, and what Only leaves out.
+func TestAppendToOthers(t *testing.T) {
+	ctx, ring := t.Context(), structsealtest.Ring(t)
+	buf := make([]byte, 0, 4096)
+	to := structseal.AppendTo(&buf)
+	room := func(s string) []byte { // in the room behind an empty buffer
+		buf = append(make([]byte, 0, 4096), s...)
+		defer func() { buf = buf[:0] }()
+		return buf[:len(s):len(s)]
+	}
+	flat, err := structseal.Encrypt(ctx, ring, deed{ID: room("an id"), Front: []byte("front")}, to)
+	if err != nil || string(flat.ID) != "an id" {
+		t.Errorf("%q, %v", flat.ID, err)
+	}
+	walked, err := structseal.Encrypt(ctx, ring, deeds{ID: room("an id"), More: [][]byte{[]byte("more")}}, to)
+	if err != nil || string(walked.ID) != "an id" {
+		t.Errorf("%q, %v", walked.ID, err)
+	}
+	flat, err = structseal.Encrypt(ctx, ring, deed{ID: []byte("1"), Front: room("front"), Back: []byte("back")}, to, structseal.Only("back"))
+	if err != nil || string(flat.Front) != "front" {
+		t.Errorf("%q, %v", flat.Front, err)
+	}
+	walked, err = structseal.Encrypt(ctx, ring, deeds{ID: []byte("1"), Front: room("front"), More: [][]byte{[]byte("more")}}, to, structseal.Only("more"))
+	if err != nil || string(walked.Front) != "front" {
+		t.Errorf("%q, %v", walked.Front, err)
 	}
 }
 

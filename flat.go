@@ -80,6 +80,9 @@ func (j *job) flatBindings(p *plan, base unsafe.Pointer) (binds span, owner int,
 	j.texts, j.ends = j.texts[:0], j.ends[:0]
 	for i := range p.binds {
 		b := &p.binds[i]
+		if b.kind == bindBytes {
+			j.mustStay(*(*[]byte)(unsafe.Add(base, b.offset)))
+		}
 		text, err := appendPlainBind(j.texts, b.kind, b.typ, unsafe.Add(base, b.offset))
 		if err != nil {
 			return span{}, 0, j.bindFailure(b.owner, b.name, b.label, err)
@@ -98,6 +101,9 @@ func (j *job) flat(p *plan, base unsafe.Pointer, only labels) error {
 	for i := range p.fields {
 		f := &p.fields[i]
 		if _, ok := only.pick(f.label); !ok {
+			if f.node.kind == kindBytes {
+				j.mustStay(*(*[]byte)(unsafe.Add(base, f.offset)))
+			}
 			continue
 		}
 		n, v := f.node, unsafe.Add(base, f.offset)

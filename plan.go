@@ -29,9 +29,11 @@ type plan struct {
 	flat    bool         // see flat.go
 	quick   []quickField // see quick.go
 	texts   bool         // some of a quick record's values are strings
-	subject *bindField   // the one of binds that says whose keys to seal with, if any
-	fields  []field      // in declaration order
-	errs    []error      // *TagErrors of this type and of what it embeds
+	// A bind field is a []byte, which may lie in a buffer that is to be written to.
+	bytesBind bool
+	subject   *bindField // the one of binds that says whose keys to seal with, if any
+	fields    []field    // in declaration order
+	errs      []error    // *TagErrors of this type and of what it embeds
 
 	// opening is the start of the path encoding for a record: the record label.
 	opening []byte
@@ -135,6 +137,7 @@ func planOf(t reflect.Type) (*plan, error) {
 	p := c.structPlan(t)
 	p.flat = p.isFlat()
 	p.quick = p.quickFields()
+	p.bytesBind = slices.ContainsFunc(p.binds, func(b bindField) bool { return b.kind == bindBytes })
 	r := &compiled{p, c.check(p)}
 	plans.done.Store(t, r)
 	return r.plan, r.err

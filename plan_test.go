@@ -1,14 +1,18 @@
 package structseal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"unsafe"
 
 	"github.com/structseal/structseal/internal/aad"
+	"github.com/structseal/structseal/keyring"
+	"github.com/structseal/structseal/kmsprovider/localkms"
 )
 
 // TestPlanOnce: a type is compiled once, whoever comes first, and its errors are
@@ -189,4 +193,50 @@ func TestFlatBinds(t *testing.T) {
 			t.Errorf("%v: flat: %v, %v", typ, p.flat, err)
 		}
 	}
+}
+
+type twoTexts struct {
+	_  Record `seal:"texts"`
+	ID string `seal:"id,bind"`
+	A  string `seal:"a"`
+	B  string `seal:"b"`
+}
+
+// The short way opens what is under one key before it knows of the next one: when that fails
+// no plaintext stays behind.
+func TestQuickLeavesNoPlaintext(t *testing.T) {
+	ctx := t.Context()
+	ring, _, err := keyring.Create(ctx, "r", keyring.NewMemoryStore(), localkms.NewRandom(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ring.Close()
+	v := twoTexts{ID: "1", A: strings.Repeat("secret", 20), B: "b"}
+	row, err := Encrypt(ctx, ring, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ring.Rotate(ctx, keyring.Data, &keyring.RotateOptions{Now: true}); err != nil {
+		t.Fatal(err)
+	}
+	v.ID = "2"
+	other, err := Encrypt(ctx, ring, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row.B = other.B // under the new key, and of another row
+	p, err := planOf(reflect.TypeFor[twoTexts]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := newJob(ctx, ring, opDecrypt, &noOptions)
+	j.text = make([]byte, 0, len(row.A)+len(row.B))
+	memory := j.text[:cap(j.text)]
+	if j.quick(p, unsafe.Pointer(&row)) {
+		t.Fatal("it was opened")
+	}
+	if bytes.Contains(memory, []byte("secret")) {
+		t.Error("a plaintext is left")
+	}
+	j.release()
 }

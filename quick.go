@@ -1,6 +1,7 @@
 package structseal
 
 import (
+	"errors"
 	"unsafe"
 
 	"github.com/structseal/structseal/crypto"
@@ -46,7 +47,7 @@ func (p *plan) quickFields() []quickField {
 
 // quick does a verb on the flat record at base, and reports whether it did.
 func (j *job) quick(p *plan, base unsafe.Pointer) bool {
-	if p.quick == nil || j.opt.only != nil {
+	if p.quick == nil || j.opt.only != nil || j.opt.buffer != nil && p.bytesBind {
 		return false
 	}
 	scope, ok := j.quickBindings(p, base)
@@ -61,8 +62,21 @@ func (j *job) quick(p *plan, base unsafe.Pointer) bool {
 	}
 	if ok {
 		j.deliver()
+	} else {
+		clear(j.text) // what was opened
+		j.text = j.text[:0]
 	}
 	return ok
+}
+
+// present is how many values the record at base has, if it may take the short way.
+func (p *plan) present(base unsafe.Pointer) (n int) {
+	for i := range p.quick {
+		if _, ok := p.quick[i].value(base); ok {
+			n++
+		}
+	}
+	return n
 }
 
 // quickBindings is flatBindings, mostly without what nobody asked for.
@@ -178,7 +192,7 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 			total += crypto.TextLen(size)
 		case j.opt.buffer == nil:
 			total += size
-		case inRoom(*j.opt.buffer, value):
+		case j.inBuffer(value):
 			return false
 		default:
 			buffered += size
@@ -198,6 +212,7 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 	from := len(frames)
 	j.sealing = -1
 	if j.announced > 0 && scope == 0 {
+		j.provided = true
 		if j.sealer.Reset(key, j.announced) != nil {
 			return false
 		}
@@ -205,6 +220,9 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 	}
 	if n > 0 {
 		if frames, err = j.sealer.SealAll(key, frames, values[:n]); err != nil {
+			if !errors.Is(err, crypto.ErrWiped) { // another key may be there by now
+				j.refused = err
+			}
 			return false
 		}
 	}
@@ -258,7 +276,7 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 		if !ok {
 			continue
 		}
-		if len(value) >= largeValue || !mayBeSealed(value, f.text) {
+		if len(value) >= largeValue || !mayBeSealed(value, f.text) || !f.text && j.inBuffer(value) {
 			return false
 		}
 		from := len(j.text)

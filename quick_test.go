@@ -3,9 +3,12 @@ package structseal_test
 import (
 	"bytes"
 	"context"
+	"crypto/fips140"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -248,6 +251,107 @@ func TestShortWayAsksOnce(t *testing.T) {
 		}
 		if n := kms.unwraps.Load() - before; n != 1 {
 			t.Errorf("%s: %d unwraps", verb, n)
+		}
+	}
+}
+
+type twoAndOne struct {
+	_  structseal.Record       `seal:"two"`
+	ID string                  `seal:"id,bind"`
+	A  string                  `seal:"a"`
+	B  string                  `seal:"b"`
+	C  *structseal.Sealed[int] `seal:"c"`
+}
+
+// A key of the compact suite counts a message for each value, whichever way it goes: in
+// records, with NULLs, in slices.
+func TestMessagesAreCountedOnce(t *testing.T) {
+	ctx, ring := t.Context(), benchRing(t, crypto.Compact)
+	key, err := ring.Primary(ctx, keyring.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	five := structseal.Of(5)
+	nulls := patient{ID: 1, Org: "o", Name: "Ada"}
+	for name, c := range map[string]struct {
+		values int
+		f      func() error
+	}{
+		"short way":        {5, func() error { _, err := structseal.Encrypt(ctx, ring, bench); return err }},
+		"long way":         {3, func() error { _, err := structseal.Encrypt(ctx, ring, twoAndOne{ID: "1", C: &five}); return err }},
+		"NULLs":            {1, func() error { _, err := structseal.Encrypt(ctx, ring, nulls); return err }},
+		"NULLs in a slice": {2, func() error { _, err := structseal.EncryptAll(ctx, ring, []patient{nulls, nulls}); return err }},
+		"slice":            {200, func() error { _, err := structseal.EncryptAll(ctx, ring, make40(bench)); return err }},
+	} {
+		before := key.Messages()
+		for range 100 {
+			if err := c.f(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// A chunk of records may count a few too many where its reads of randomness end.
+		if n := int(key.Messages() - before); n < 100*c.values || n > 105*c.values {
+			t.Errorf("%s: %d messages for %d values", name, n, 100*c.values)
+		}
+	}
+}
+
+func make40(v benchCustomer) []benchCustomer {
+	all := make([]benchCustomer, 40)
+	for i := range all {
+		all[i] = v
+	}
+	return all
+}
+
+// countingReader counts the randomness that is read.
+type countingReader struct {
+	io.Reader
+	n atomic.Int64
+}
+
+func (r *countingReader) Read(b []byte) (int, error) {
+	r.n.Add(int64(len(b)))
+	return r.Reader.Read(b)
+}
+
+// Every call reads the randomness of its nonces: what another one has read and not used,
+// whichever way it went, was as old as that one.
+func TestRandomnessIsOfTheCall(t *testing.T) {
+	if fips140.Enforced() {
+		t.Skip("the mode makes its own nonces")
+	}
+	ctx, ring := t.Context(), benchRing(t, crypto.Compact)
+	five := structseal.Of(5)
+	counted := &countingReader{Reader: rand.Reader}
+	rand.Reader = counted
+	defer func() { rand.Reader = counted.Reader }()
+	long := strings.Repeat("x", 1<<15)
+	for name, f := range map[string]func() error{
+		"a short one":       func() error { _, err := structseal.Encrypt(ctx, ring, bench); return err },
+		"a long one":        func() error { _, err := structseal.Encrypt(ctx, ring, twoAndOne{ID: "1", C: &five}); return err },
+		"one of large ones": func() error { _, err := structseal.Encrypt(ctx, ring, twoAndOne{ID: "1", A: long, B: "b"}); return err },
+		"a slice":           func() error { _, err := structseal.EncryptAll(ctx, ring, make40(bench)[:3]); return err },
+		"one that failed": func() error {
+			bad := make40(bench)[:3]
+			bad[1].ID = ""
+			if _, err := structseal.EncryptAll(ctx, ring, bad); !errors.Is(err, structseal.ErrUnbound) {
+				t.Errorf("the slice: %v", err)
+			}
+			return nil
+		},
+	} {
+		for range 20 {
+			if err := f(); err != nil {
+				t.Fatal(err)
+			}
+			before := counted.n.Load()
+			if _, err := structseal.Encrypt(ctx, ring, bench); err != nil {
+				t.Fatal(err)
+			}
+			if n := counted.n.Load() - before; n < 5*12 {
+				t.Fatalf("after %s five values read %d bytes", name, n)
+			}
 		}
 	}
 }

@@ -88,7 +88,9 @@ func (it *item) size(base unsafe.Pointer) int {
 // sealItems is sealItem for items that are alike.
 func (j *job) sealItems(items []item, base unsafe.Pointer, arena []byte) ([]byte, error) {
 	key := &j.keys[items[0].key]
-	j.sealing = -1
+	if err := j.useKey(items[0].key); err != nil {
+		return nil, j.itemFailure(&items[0], key.ID(), err)
+	}
 	var values [together]crypto.Value
 	j.context = j.context[:0]
 	for i := range items {
@@ -318,11 +320,15 @@ func (j *job) sealBytes(dst []byte, it *item, plaintext []byte) ([]byte, error) 
 	return j.sealer.Seal(dst, plaintext, j.contextOf(it))
 }
 
-// useKey has the sealer use a key of the job.
+// useKey has the sealer use a key of the job, for all of its items.
 func (j *job) useKey(n int) error {
 	if j.sealing == n {
 		return nil
 	}
+	if j.refused != nil {
+		return j.refused
+	}
+	j.provided = true
 	err := j.sealer.Reset(j.keys[n].Key, j.keys[n].count)
 	if err == nil {
 		j.sealing = n

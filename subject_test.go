@@ -104,9 +104,10 @@ func TestP12_SubjectsAndForgetting(t *testing.T) {
 	} {
 		var fe *structseal.FieldError
 		if !errors.Is(err, structseal.ErrForgotten) || !errors.As(err, &fe) || fe.Label == "" {
-			t.Errorf("%s: %v", what, err)
+			t.Fatalf("%s: %v", what, err)
 		}
-		if strings.Contains(fmt.Sprint(err), "ada") {
+		// A key's id may hold any three hex digits.
+		if strings.Contains(strings.ReplaceAll(err.Error(), fmt.Sprintf("%08x", fe.KeyID), ""), "ada") {
 			t.Errorf("%s: the error names the person: %v", what, err)
 		}
 	}

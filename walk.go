@@ -32,15 +32,18 @@ type job struct {
 	walked bool     // items have addresses
 	keys   []jobKey // of the items
 	scopes []scope  // of the records that have a subject
-	failed lookup   // of the short way
-	maps   []pendingMap
-	seen   map[visit]struct{}
-	depth  int
-	stack  []byte // encoded path elements from the record down to here
-	paths  []byte // encoded paths of the items below the record's own level
-	binds  []byte // encoded bindings of every record
-	texts  []byte // of the bind values of one record
-	ends   []int  // where each of them ends
+	// What the short way couldn't do, and the long way needn't try again: the lookup of a
+	// key, and sealing.
+	failed  lookup
+	refused error
+	maps    []pendingMap
+	seen    map[visit]struct{}
+	depth   int
+	stack   []byte // encoded path elements from the record down to here
+	paths   []byte // encoded paths of the items below the record's own level
+	binds   []byte // encoded bindings of every record
+	texts   []byte // of the bind values of one record
+	ends    []int  // where each of them ends
 
 	// Of the short way: the contexts of all fields of the last record, one after the
 	// other, its plan, and how long its bindings were.
@@ -54,11 +57,12 @@ type job struct {
 	text    []byte // plaintexts of Sealed, or decoded ciphertexts
 	frame   []byte // one ciphertext or plaintext
 	out     []byte // the caller's buffer, extended
+	crowded bool   // the record has bytes in that one's free room
 	opened  int    // how much of frame has held plaintext
 	sealer  crypto.Sealer
-	// The job is for several records, of so many values in all, if they are for the
-	// sealer to know yet.
-	several   bool
+	// The sealer may have provided for more values than it has sealed.
+	provided bool
+	// The job is for several records, of so many values, which the sealer doesn't know yet.
 	announced int
 	sealing   int // index in job.keys of the key that sealer has
 }
@@ -126,11 +130,13 @@ func newJob(ctx context.Context, ring *keyring.Keyring, op string, opt *options)
 // leaves there are plans, which live for ever, and keys, which their ring wipes.
 func (j *job) release() {
 	j.wipe()
-	if j.several {
+	if j.provided { // what is left of it must not outlive the call
 		j.sealer.Drop()
-		j.several, j.announced = false, 0
 	}
-	j.ctx, j.opt = nil, nil
+	j.ctx, j.opt, j.provided, j.announced = nil, nil, false, 0
+	if cap(j.contexts) > 1<<16 {
+		j.contexts, j.shape = nil, nil
+	}
 	if cap(j.text)+cap(j.frame) > 1<<16 || cap(j.items) > 1<<10 {
 		return // a huge record must not stay in the pool
 	}
@@ -156,7 +162,7 @@ func (j *job) wipe() {
 	j.items, j.keys, j.scopes = j.items[:0], j.keys[:0], j.scopes[:0]
 	j.stack, j.paths, j.binds = j.stack[:0], j.paths[:0], j.binds[:0]
 	j.text, j.frame = j.text[:0], j.frame[:0]
-	j.depth, j.failed = 0, lookup{}
+	j.depth, j.failed, j.refused, j.crowded = 0, lookup{}, nil, false
 }
 
 // at says where the walk is: in which record, and how many path elements below
@@ -178,6 +184,9 @@ func (j *job) record(p *plan, base unsafe.Pointer, only labels) error {
 		j.texts, j.ends = j.texts[:0], j.ends[:0]
 		for i := range p.binds {
 			b := &p.binds[i]
+			if b.kind == bindBytes {
+				j.mustStay(*(*[]byte)(unsafe.Add(base, b.offset)))
+			}
 			text, err := appendBind(j.texts, b.kind, b.typ, unsafe.Add(base, b.offset))
 			if err != nil {
 				return j.bindFailure(b.owner, b.name, b.label, err)
@@ -197,6 +206,9 @@ func (j *job) fields(p *plan, base unsafe.Pointer, a at, only labels) error {
 		f := &p.fields[i]
 		sub, ok := only.pick(f.label)
 		if !ok {
+			if f.node.kind == kindBytes {
+				j.mustStay(*(*[]byte)(unsafe.Add(base, f.offset)))
+			}
 			continue
 		}
 		v := unsafe.Add(base, f.offset)

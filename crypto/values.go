@@ -103,6 +103,9 @@ func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
 		}
 		g.seal(frame, at, text, values[i].Context)
 	}
+	if r.left == 0 {
+		r.w = nil // a Sealer that is kept must not keep a subkey
+	}
 	return out, nil
 }
 
