@@ -10,9 +10,9 @@ import (
 )
 
 // The short way: flat records without deterministic fields, as most are, go through two
-// loops that list nothing. Whatever is unusual about a record, every
-// error included, makes the short way give up before it has written to the copy; the
-// long way then begins anew and knows what to say.
+// loops that list nothing. Whatever is unusual about a record, every error included, makes
+// the short way give up before it has written to the copy; the long way then begins anew
+// and knows what to say.
 
 // A quickField is what the short way has to know of a field, in few bytes.
 type quickField struct {
