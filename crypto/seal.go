@@ -90,17 +90,7 @@ func (s *subkey) seal(id uint32, r *sealing, dst, plaintext, context []byte) []b
 	*(*[commitSize]byte)(text) = [commitSize]byte{}
 	putPrefix(frame, id)
 	*(*[saltSize]byte)(frame[prefixSize:]) = s.salt
-	if s.makesNonces {
-		s.aead.Seal(frame[:at], nil, text, context)
-		return buf
-	}
-	nonce := frame[at : at+nonceSize]
-	if r == nil {
-		rand.Read(nonce)
-	} else {
-		r.nonce((*[nonceSize]byte)(nonce))
-	}
-	s.aead.Seal(frame[:at+nonceSize], nonce, text, context)
+	s.sealFresh(r, frame, at, text, context)
 	return buf
 }
 
@@ -117,18 +107,22 @@ func (g *gcm) sealCompact(id uint32, r *sealing, dst, plaintext, context []byte)
 		plaintext = text
 	}
 	putPrefix(frame, id)
-	if g.makesNonces {
-		g.aead.Seal(frame[:at], nil, plaintext, context)
-		return buf
-	}
-	nonce := frame[at : at+nonceSize]
-	if r == nil {
-		rand.Read(nonce)
-	} else {
-		r.nonce((*[nonceSize]byte)(nonce))
-	}
-	g.aead.Seal(frame[:at+nonceSize], nonce, plaintext, context)
+	g.sealFresh(r, frame, at, plaintext, context)
 	return buf
+}
+
+// sealFresh is seal with a nonce that nothing has used: the next of r, or one of its own
+// without r.
+func (g *gcm) sealFresh(r *sealing, frame []byte, at int, text, aad []byte) {
+	if !g.makesNonces {
+		nonce := (*[nonceSize]byte)(frame[at:])
+		if r == nil {
+			rand.Read(nonce[:])
+		} else {
+			r.nonce(nonce)
+		}
+	}
+	g.seal(frame, at, text, aad)
 }
 
 func (c *cipherState) sealSIV(dst, plaintext, context []byte) ([]byte, error) {
