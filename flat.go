@@ -110,11 +110,7 @@ func (j *job) flat(p *plan, base unsafe.Pointer, only labels) error {
 		if n.kind == kindNull {
 			valid := *(*bool)(unsafe.Add(v, n.valid))
 			if n = n.elem; !valid { // as walk does it
-				if n.kind == kindString {
-					*(*string)(v) = ""
-				} else {
-					*(*[]byte)(v) = nil
-				}
+				blank(v, n.kind == kindString)
 				continue
 			}
 		}

@@ -2,7 +2,6 @@ package structseal
 
 import (
 	"errors"
-	"strings"
 	"unsafe"
 
 	"github.com/structseal/structseal/crypto"
@@ -48,7 +47,7 @@ func (j *job) decode(it *item, base unsafe.Pointer) (int, error) {
 	switch it.n.kind {
 	case kindString:
 		s := *(*string)(it.at(base))
-		if !strings.HasPrefix(s, crypto.TextPrefix) {
+		if !mayBeSealed(unsafe.Slice(unsafe.StringData(s), len(s)), true) {
 			return 0, j.plaintext(it)
 		}
 		text, err := crypto.ParseText(j.text, s)
@@ -60,7 +59,7 @@ func (j *job) decode(it *item, base unsafe.Pointer) (int, error) {
 		ct = j.text[it.text.from:it.text.to]
 	case kindBytes:
 		ct = *(*[]byte)(it.at(base))
-		if len(ct) == 0 || ct[0] != 1 {
+		if !mayBeSealed(ct, false) {
 			return 0, j.plaintext(it)
 		}
 	default:

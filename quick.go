@@ -155,9 +155,9 @@ func (f *quickField) set(base unsafe.Pointer, value []byte) {
 	}
 }
 
-// blank removes what the other half of a NULL holds.
-func (f *quickField) blank(base unsafe.Pointer) {
-	if v := unsafe.Add(base, f.offset); f.text {
+// blank removes what the other half of a NULL at v holds, a string or a []byte.
+func blank(v unsafe.Pointer, text bool) {
+	if text {
 		*(*string)(v) = ""
 	} else {
 		*(*[]byte)(v) = nil
@@ -237,7 +237,7 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 		f := &p.quick[i]
 		_, ok := f.value(base)
 		if !ok {
-			f.blank(base)
+			blank(unsafe.Add(base, f.offset), f.text)
 			continue
 		}
 		size := overhead + len(values[n].Text)
@@ -326,7 +326,7 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 	for i := range p.quick {
 		f := &p.quick[i]
 		if present&(1<<i) == 0 {
-			f.blank(base)
+			blank(unsafe.Add(base, f.offset), f.text)
 			continue
 		}
 		to := bytes

@@ -171,7 +171,7 @@ func (j *job) measure(it *item, base unsafe.Pointer) (int, error) {
 	switch it.n.kind {
 	case kindString:
 		s := *(*string)(it.at(base))
-		if len(s) > len(crypto.TextPrefix) && s[:len(crypto.TextPrefix)] == crypto.TextPrefix && !j.opt.literal {
+		if !j.opt.literal && mayBeSealed(unsafe.Slice(unsafe.StringData(s), len(s)), true) {
 			if ct, err := crypto.ParseText(j.frame[:0], s); err == nil {
 				j.frame = ct
 				if err := j.refuseCiphertext(it, ct); err != nil {
@@ -182,7 +182,7 @@ func (j *job) measure(it *item, base unsafe.Pointer) (int, error) {
 		return crypto.TextLen(len(s) + overhead), nil
 	case kindBytes:
 		b := *(*[]byte)(it.at(base))
-		if len(b) > 0 && b[0] == 1 && !j.opt.literal {
+		if !j.opt.literal && mayBeSealed(b, false) {
 			if err := j.refuseCiphertext(it, b); err != nil {
 				return 0, err
 			}
