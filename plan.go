@@ -29,6 +29,7 @@ type plan struct {
 	flat    bool         // see flat.go
 	quick   []quickField // see quick.go
 	texts   bool         // some of a quick record's values are strings
+	mixed   bool         // and some are bytes
 	// A bind field is a []byte, which may lie in a buffer that is to be written to.
 	bytesBind bool
 	subject   *bindField // the one of binds that says whose keys to seal with, if any

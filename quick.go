@@ -2,6 +2,7 @@ package structseal
 
 import (
 	"errors"
+	"slices"
 	"unsafe"
 
 	"github.com/structseal/structseal/crypto"
@@ -39,9 +40,10 @@ func (p *plan) quickFields() []quickField {
 			n = n.elem
 		}
 		q.text = n.kind == kindString
-		p.texts = p.texts || q.text
 		fields = append(fields, q)
 	}
+	p.texts = slices.ContainsFunc(fields, func(q quickField) bool { return q.text })
+	p.mixed = p.texts && slices.ContainsFunc(fields, func(q quickField) bool { return !q.text })
 	return fields
 }
 
@@ -145,16 +147,6 @@ func (f *quickField) value(base unsafe.Pointer) (value []byte, ok bool) {
 	return b, b != nil
 }
 
-// set puts a value there.
-func (f *quickField) set(base unsafe.Pointer, value []byte) {
-	v := unsafe.Add(base, f.offset)
-	if f.text {
-		*(*string)(v) = unsafe.String(unsafe.SliceData(value), len(value))
-	} else {
-		*(*[]byte)(v) = value[:len(value):len(value)]
-	}
-}
-
 // blank removes what the other half of a NULL at v holds, a string or a []byte.
 func blank(v unsafe.Pointer, text bool) {
 	if text {
@@ -165,39 +157,81 @@ func blank(v unsafe.Pointer, text bool) {
 }
 
 func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
-	var key *crypto.Key // asked for when there is a value: a subject's may have to be made
-	var err error
-	overhead := 0
 	var values [together]crypto.Value
-	n, total, buffered := 0, 0, 0
+	n, total, present := 0, 0, uint32(0) // a bit for each field that has a value
 	for i := range p.quick {
 		f := &p.quick[i]
 		value, ok := f.value(base)
 		if !ok {
 			continue
 		}
-		if len(value) >= largeValue || mayBeSealed(value, f.text) {
+		if len(value) >= largeValue || mayBeSealed(value, f.text) || !f.text && j.inBuffer(value) {
 			return false
 		}
-		if key == nil {
-			if key, err = j.primaryKey(keyring.Data, scope); err != nil {
-				j.failed = lookup{0, err}
-				return false
+		values[n%together] = crypto.Value{Text: value, Context: j.quickContext(i)}
+		n++
+		present |= 1 << i
+		total += len(value)
+	}
+	if n > 0 { // else no key: a subject's might have to be made
+		key, err := j.primaryKey(keyring.Data, scope)
+		if err != nil {
+			j.failed = lookup{0, err}
+			return false
+		}
+		if err := j.quickSealAll(p, key, scope, values[:n], present, total); err != nil {
+			if !errors.Is(err, crypto.ErrWiped) { // another key may be there by now
+				j.refused = err
 			}
-			overhead = key.Suite().Overhead()
-		}
-		size := overhead + len(value)
-		switch {
-		case f.text:
-			total += crypto.TextLen(size)
-		case j.opt.buffer == nil:
-			total += size
-		case j.inBuffer(value):
 			return false
-		default:
-			buffered += size
 		}
-		values[n] = crypto.Value{Text: value, Context: j.quickContext(i)}
+	}
+	p.quickSet(base, values[:n], present)
+	return true
+}
+
+// quickSealAll seals the values of the fields that are present, of total bytes, with one
+// allocation.
+func (j *job) quickSealAll(p *plan, key *crypto.Key, scope int, values []crypto.Value, present uint32, total int) (err error) {
+	j.sealing = -1
+	if j.announced > 0 && scope == 0 {
+		j.provided = true
+		if err := j.sealer.Reset(key, j.announced); err != nil {
+			return err
+		}
+		j.announced = 0
+	}
+	total += len(values) * key.Suite().Overhead()
+	switch {
+	case p.mixed:
+		if j.frame, err = j.sealer.SealAll(key, j.frame[:0], values); err == nil {
+			j.quickSort(p, values, present, crypto.AppendText, crypto.TextLen)
+		}
+	case p.texts:
+		_, err = j.sealer.SealAllText(key, nil, values)
+	case j.opt.buffer != nil:
+		j.out, err = j.sealer.SealAll(key, roomFor(*j.opt.buffer, total), values)
+	default:
+		_, err = j.sealer.SealAll(key, nil, values)
+	}
+	return err
+}
+
+// quickSort copies the values of a record that has strings and bytes to where they belong.
+func (j *job) quickSort(p *plan, values []crypto.Value, present uint32, appendText func(dst, b []byte) []byte, textLen func(int) int) {
+	n, total, buffered := 0, 0, 0
+	for i := range p.quick {
+		if present&(1<<i) == 0 {
+			continue
+		}
+		switch size := len(values[n].Text); {
+		case p.quick[i].text:
+			total += textLen(size)
+		case j.opt.buffer != nil:
+			buffered += size
+		default:
+			total += size
+		}
 		n++
 	}
 	arena := make([]byte, 0, total)
@@ -205,58 +239,43 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 		j.out = roomFor(*j.opt.buffer, buffered)
 	}
 	bytes := j.bytesTo(&arena)
-	frames := j.frame[:0]
-	if !p.texts {
-		frames = *bytes
-	}
-	from := len(frames)
-	j.sealing = -1
-	if j.announced > 0 && scope == 0 {
-		j.provided = true
-		if j.sealer.Reset(key, j.announced) != nil {
-			return false
-		}
-		j.announced = 0
-	}
-	if n > 0 {
-		if frames, err = j.sealer.SealAll(key, frames, values[:n]); err != nil {
-			if !errors.Is(err, crypto.ErrWiped) { // another key may be there by now
-				j.refused = err
-			}
-			return false
-		}
-	}
-	if p.texts {
-		j.frame = frames
-	} else {
-		*bytes = frames
-	}
-	frames = frames[from:]
 	n = 0
 	for i := range p.quick {
-		f := &p.quick[i]
-		_, ok := f.value(base)
-		if !ok {
-			blank(unsafe.Add(base, f.offset), f.text)
+		if present&(1<<i) == 0 {
 			continue
 		}
-		size := overhead + len(values[n].Text)
-		frame := frames[:size]
-		frames = frames[size:]
-		n++
-		switch {
-		case f.text:
-			from := len(arena)
-			arena = crypto.AppendText(arena, frame)
-			frame = arena[from:]
-		case p.texts:
-			from := len(*bytes)
-			*bytes = append(*bytes, frame...)
-			frame = (*bytes)[from:]
+		to, from := bytes, 0
+		if p.quick[i].text {
+			from = len(arena)
+			arena = appendText(arena, values[n].Text)
+			to = &arena
+		} else {
+			from = len(*bytes)
+			*bytes = append(*bytes, values[n].Text...)
 		}
-		f.set(base, frame)
+		values[n].Text = (*to)[from:]
+		n++
 	}
-	return true
+}
+
+// quickSet puts what became of the values into the record at base, and removes what is
+// beside a NULL.
+func (p *plan) quickSet(base unsafe.Pointer, values []crypto.Value, present uint32) {
+	n := 0
+	for i := range p.quick {
+		f := &p.quick[i]
+		v := unsafe.Add(base, f.offset)
+		switch {
+		case present&(1<<i) == 0:
+			blank(v, f.text)
+			continue
+		case f.text:
+			*(*string)(v) = unsafe.String(unsafe.SliceData(values[n].Text), len(values[n].Text))
+		default:
+			*(*[]byte)(v) = values[n].Text[:len(values[n].Text):len(values[n].Text)]
+		}
+		n++
+	}
 }
 
 // mayBeSealed reports whether a value starts like a ciphertext.
@@ -269,7 +288,8 @@ func mayBeSealed(value []byte, text bool) bool {
 
 func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 	var values [together]crypto.Value
-	n, present := 0, uint32(0) // values, and a bit for each field that has one
+	n, total, present := 0, 0, uint32(0) // a bit for each field that has a value
+	j.text = j.text[:0]
 	for i := range p.quick {
 		f := &p.quick[i]
 		value, ok := f.value(base)
@@ -279,91 +299,54 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 		if len(value) >= largeValue || !mayBeSealed(value, f.text) || !f.text && j.inBuffer(value) {
 			return false
 		}
-		from := len(j.text)
-		if cap(j.text)-from < len(value) {
-			// Memory that is left behind must hold no plaintext, so all values begin anew.
-			clear(j.text)
-			j.text = make([]byte, 0, 2*(cap(j.text)+len(value)))
-			return j.quickOpen(p, base, scope)
-		}
 		if f.text {
+			if cap(j.text)-len(j.text) < len(value) { // earlier values stay where they are
+				j.text = make([]byte, 0, 2*(cap(j.text)+len(value)))
+			}
+			from := len(j.text)
 			decoded, err := crypto.ParseText(j.text, unsafe.String(unsafe.SliceData(value), len(value)))
 			if err != nil {
 				return false
 			}
-			j.text = decoded
-		} else {
-			j.text = append(j.text, value...)
+			j.text, value = decoded, decoded[from:]
 		}
-		v := &values[n%together]
-		v.Text, v.Context = j.text[from:], j.quickContext(i)
+		values[n%together] = crypto.Value{Text: value, Context: j.quickContext(i)}
 		n++
 		present |= 1 << i
+		total += len(value)
 	}
-	if !j.openByKey(values[:n], scope) {
+	if n > 0 && !j.quickOpenAll(p, scope, values[:n], present, total) {
 		return false
 	}
-	total, buffered := 0, 0 // bytes for the arena, and for the caller's buffer
-	for i := range n {
-		total += len(values[i].Text)
-	}
-	if j.opt.buffer != nil {
-		for i, k := 0, 0; i < len(p.quick); i++ {
-			if present&(1<<i) == 0 {
-				continue
-			}
-			if !p.quick[i].text {
-				buffered += len(values[k].Text)
-			}
-			k++
-		}
-		total -= buffered
-		j.out = roomFor(*j.opt.buffer, buffered)
-	}
-	arena := make([]byte, 0, total)
-	bytes := j.bytesTo(&arena)
-	n = 0
-	for i := range p.quick {
-		f := &p.quick[i]
-		if present&(1<<i) == 0 {
-			blank(unsafe.Add(base, f.offset), f.text)
-			continue
-		}
-		to := bytes
-		if f.text {
-			to = &arena
-		}
-		from := len(*to)
-		*to = append(*to, values[n%together].Text...)
-		n++
-		f.set(base, (*to)[from:])
-	}
+	p.quickSet(base, values[:n], present)
 	return true
 }
 
-// openByKey opens values, which mostly are all under one key, and reports whether it did.
-func (j *job) openByKey(values []crypto.Value, scope int) bool {
-	for len(values) > 0 {
-		id, err := crypto.KeyID(values[0].Text)
-		if err != nil {
-			return false
-		}
-		key, err := j.namedKey(keyring.Data, scope, id)
-		if err != nil {
-			j.failed = lookup{id, err}
-			return false
-		}
-		n := 1
-		for n < len(values) {
-			if other, err := crypto.KeyID(values[n].Text); err != nil || other != id {
-				break
-			}
-			n++
-		}
-		if key.OpenAll(values[:n]) != nil {
-			return false
-		}
-		values = values[n:]
+// quickOpenAll opens the values of the fields that are present, of total bytes, with one
+// allocation. Mostly they are all under one key.
+func (j *job) quickOpenAll(p *plan, scope int, values []crypto.Value, present uint32, total int) bool {
+	id, err := crypto.KeyID(values[0].Text)
+	if err != nil {
+		return false
 	}
-	return true
+	key, err := j.namedKey(keyring.Data, scope, id)
+	if err != nil {
+		j.failed = lookup{id, err}
+		return false
+	}
+	switch {
+	case j.opt.buffer == nil:
+		_, err = key.OpenAll([]byte{}, values)
+	case p.mixed:
+		var opened []byte
+		if opened, err = key.OpenAll(j.text, values); err == nil {
+			j.text = opened // to be wiped
+			j.quickSort(p, values, present, func(dst, b []byte) []byte { return append(dst, b...) }, func(n int) int { return n })
+		}
+	case p.texts:
+		_, err = key.OpenAll([]byte{}, values)
+	default:
+		j.out, err = key.OpenAll(roomFor(*j.opt.buffer, total-len(values)*key.Suite().Overhead()), values)
+	}
+	return err == nil
 }

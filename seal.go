@@ -105,30 +105,21 @@ func (j *job) sealItems(items []item, base unsafe.Pointer, arena []byte) ([]byte
 			values[i].Text = *(*[]byte)(it.at(base))
 		}
 	}
-	overhead := key.Suite().Overhead()
-	if items[0].n.kind == kindBytes {
-		at := len(arena)
-		arena, err := j.sealer.SealAll(key.Key, arena, values[:len(items)])
-		if err != nil {
-			return nil, j.itemFailure(&items[0], key.ID(), err)
-		}
-		for i := range items {
-			end := at + overhead + len(values[i].Text)
-			*(*[]byte)(items[i].at(base)) = arena[at:end:end]
-			at = end
-		}
-		return arena, nil
+	text := items[0].n.kind == kindString
+	sealAll := j.sealer.SealAll
+	if text {
+		sealAll = j.sealer.SealAllText
 	}
-	frames, err := j.sealer.SealAll(key.Key, j.frame[:0], values[:len(items)])
+	arena, err := sealAll(key.Key, arena, values[:len(items)])
 	if err != nil {
 		return nil, j.itemFailure(&items[0], key.ID(), err)
 	}
-	j.frame = frames
 	for i := range items {
-		start, n := len(arena), overhead+len(values[i].Text)
-		arena = crypto.AppendText(arena, frames[:n])
-		*(*string)(items[i].at(base)) = unsafe.String(&arena[start], len(arena)-start)
-		frames = frames[n:]
+		if v := values[i].Text; text {
+			*(*string)(items[i].at(base)) = unsafe.String(unsafe.SliceData(v), len(v))
+		} else {
+			*(*[]byte)(items[i].at(base)) = v
+		}
 	}
 	return arena, nil
 }

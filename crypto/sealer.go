@@ -19,7 +19,8 @@ type Sealer struct {
 
 type shared struct {
 	sealing
-	busy atomic.Bool
+	frames []byte // of SealAllText: ciphertexts
+	busy   atomic.Bool
 }
 
 // Reset starts a record, or several, of about n values together under k. Unused

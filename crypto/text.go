@@ -15,10 +15,16 @@ func TextLen(n int) int { return len(TextPrefix) + encodedLen(n) }
 // AppendText appends the text form of a ciphertext to dst: "s1." and unpadded
 // base64url (RFC 4648, section 5). It is how string columns hold ciphertexts.
 func AppendText(dst, ciphertext []byte) []byte {
-	n := len(dst) + len(TextPrefix)
-	dst = append(slices.Grow(dst, TextLen(len(ciphertext))), TextPrefix...)[:n+encodedLen(len(ciphertext))]
-	encodeBase64(dst[n:], ciphertext)
-	return dst
+	return appendText(slices.Grow(dst, TextLen(len(ciphertext))), ciphertext)
+}
+
+// appendText is AppendText to a dst that has room.
+func appendText(dst, ciphertext []byte) []byte {
+	out := dst[:len(dst)+TextLen(len(ciphertext))]
+	text := out[len(dst):]
+	*(*[len(TextPrefix)]byte)(text) = [len(TextPrefix)]byte([]byte(TextPrefix))
+	encodeBase64(text[len(TextPrefix):], ciphertext)
+	return out
 }
 
 // ParseText appends the ciphertext of a text form to dst. Every ciphertext has

@@ -1,6 +1,9 @@
 package crypto
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // A Value is one of a record's.
 type Value struct {
@@ -10,98 +13,128 @@ type Value struct {
 
 // SealAll seals the values of a record under k and appends their ciphertexts to dst, one
 // after the other, without anything in between: each is Suite.Overhead longer than its
-// plaintext. It is a [Sealer.Reset] and a [Sealer.Seal] for each, and faster; what an
-// earlier Reset for the same key provided for as many values it uses up first. Plaintexts
-// and contexts must not share memory with what is behind dst.
+// plaintext. Each one's Text becomes its ciphertext there. It is a [Sealer.Reset] and a
+// [Sealer.Seal] for each, and faster; what an earlier Reset for the same key provided for
+// as many values it uses up first. Plaintexts and contexts must not share memory with what
+// is behind dst.
 //
-// Errors: as [Key.Seal]; then dst is unchanged up to its length.
+// Errors: as [Key.Seal]; then dst is unchanged up to its length, and some values may be
+// sealed already.
 //
 // Like Seal it panics when two goroutines use the Sealer at once.
 func (s *Sealer) SealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 	r := s.shared()
 	r.lock()
 	defer r.busy.Store(false)
+	return r.sealAll(k, dst, values)
+}
+
+// SealAllText is SealAll for string columns: what it appends, and what each Text becomes,
+// is the text form that [AppendText] makes of the ciphertext.
+func (s *Sealer) SealAllText(k *Key, dst []byte, values []Value) ([]byte, error) {
+	r := s.shared()
+	r.lock()
+	defer r.busy.Store(false)
+	frames, err := r.sealAll(k, r.frames[:0], values)
+	if err != nil {
+		return nil, err
+	}
+	if r.frames = frames[:0]; cap(frames) > keptFrames {
+		r.frames = nil
+	}
+	total := 0
+	for i := range values {
+		total += TextLen(len(values[i].Text))
+	}
+	dst = grow(dst, total, nil)
+	for i := range values {
+		from := len(dst)
+		dst = appendText(dst, values[i].Text)
+		values[i].Text = dst[from:len(dst):len(dst)]
+	}
+	return dst, nil
+}
+
+// keptFrames is how many bytes of ciphertext a Sealer keeps memory for.
+const keptFrames = 1 << 16
+
+// sealAll goes over the values of the default suite twice: what AES-GCM reads in blocks was
+// written in pieces long before, and needn't be waited for.
+func (r *sealing) sealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 	if k.load() != r.key || r.want < len(values) {
 		if err := r.reset(k, len(values)); err != nil {
 			return nil, err
 		}
 	}
-	return r.sealAll(dst, values)
-}
-
-// sealAll goes over the values twice: what AES-GCM reads in blocks was written in pieces
-// long before, and needn't be waited for.
-func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
 	c, err := r.key.cipher()
 	if err != nil {
 		return nil, err
 	}
-	if c.suite == Deterministic || len(values) > sealerNonces {
-		for i := range values {
-			if dst, err = r.seal(dst, values[i].Text, values[i].Context); err != nil {
-				return nil, err
-			}
-		}
-		return dst, nil
-	}
-	total, overhead := 0, suites[c.suite].overhead
+	total := 0
 	for i := range values {
-		n := len(values[i].Text)
-		if tooLarge(c.suite, len(dst)+total, n) {
-			return nil, errTooLarge(n)
-		}
-		total += overhead + n
+		total += len(values[i].Text)
 	}
-	g, salt := c.gcm, (*[saltSize]byte)(nil)
-	at := prefixSize // of the nonce
-	switch {
-	case len(values) == 0:
+	if c.suite == Deterministic || len(values) > sealerNonces || c.makesNonces || total > math.MaxInt32/2-len(dst) {
+		return r.sealEach(dst, values)
+	}
+	if len(values) == 0 {
 		return dst, nil
-	case c.suite == Default:
-		if r.left < len(values) {
-			r.left = 0 // values of a record share a salt
-		}
-		w, err := r.writer(c.xaes)
-		if err != nil {
-			return nil, err
-		}
-		r.left -= len(values) - 1
-		g, salt, at = &w.gcm, &w.salt, prefixSize+saltSize
-	default:
-		if err := r.count(len(values)); err != nil {
-			return nil, err
-		}
 	}
-	var nonces []byte
-	if !g.makesNonces {
-		nonces = r.nonces(len(values))
+	if c.suite == Default {
+		return r.sealDefault(c, dst, values, total)
 	}
+	if err := r.count(len(values)); err != nil {
+		return nil, err
+	}
+	nonces := r.nonces(len(values))
 	r.want -= len(values)
-	out := grow(dst, total, nil)[:len(dst)+total]
-	rest := out[len(dst):]
+	const overhead, at = prefixSize + nonceSize + tagSize, prefixSize
+	end := len(dst)
+	out := grow(dst, total+overhead*len(values), nil)[:end+total+overhead*len(values)]
 	for i := range values {
-		frame := rest[:overhead+len(values[i].Text)]
-		rest = rest[len(frame):]
+		v := &values[i]
+		frame := out[end : end+overhead+len(v.Text) : end+overhead+len(v.Text)]
+		end += len(frame)
 		putPrefix(frame, c.id)
-		if salt != nil {
-			*(*[saltSize]byte)(frame[prefixSize:]) = *salt
-			text := g.placed(frame[at : len(frame)-tagSize])
-			copy(text[commitSize:], values[i].Text)
-			*(*[commitSize]byte)(text) = [commitSize]byte{}
-		}
-		if !g.makesNonces {
-			*(*[nonceSize]byte)(frame[at:]) = [nonceSize]byte(nonces[i*nonceSize:])
-		}
+		nonce := frame[at : at+nonceSize]
+		*(*[nonceSize]byte)(nonce) = [nonceSize]byte(nonces[i*nonceSize:])
+		c.gcm.aead.Seal(frame[:at+nonceSize], nonce, v.Text, v.Context)
+		v.Text = frame
 	}
-	rest = out[len(dst):]
+	return out, nil
+}
+
+// sealDefault is sealAll of the default suite, for total bytes of plaintexts.
+func (r *sealing) sealDefault(c *cipherState, dst []byte, values []Value, total int) ([]byte, error) {
+	if r.left < len(values) {
+		r.left = 0 // values of a record share a salt
+	}
+	w, err := r.writer(c.xaes)
+	if err != nil {
+		return nil, err
+	}
+	r.left -= len(values) - 1
+	nonces := r.nonces(len(values))
+	r.want -= len(values)
+	const at = prefixSize + saltSize // of the nonce
+	const text = at + nonceSize      // of the zero bytes
+	const overhead = text + commitSize + tagSize
+	end := len(dst)
+	out := grow(dst, total+overhead*len(values), nil)[:end+total+overhead*len(values)]
 	for i := range values {
-		text := values[i].Text
-		frame := rest[: overhead+len(text) : overhead+len(text)]
-		rest = rest[len(frame):]
-		if salt != nil {
-			text = g.placed(frame[at : len(frame)-tagSize])
-		}
-		g.seal(frame, at, text, values[i].Context)
+		v := &values[i]
+		frame := out[end : end+overhead+len(v.Text) : end+overhead+len(v.Text)]
+		end += len(frame)
+		putPrefix(frame, c.id)
+		*(*[saltSize]byte)(frame[prefixSize:]) = w.salt
+		*(*[nonceSize]byte)(frame[at:]) = [nonceSize]byte(nonces[i*nonceSize:])
+		*(*[commitSize]byte)(frame[text:]) = [commitSize]byte{}
+		copy(frame[text+commitSize:], v.Text)
+		v.Text = frame
+	}
+	for i := range values {
+		frame := values[i].Text
+		w.gcm.aead.Seal(frame[:text], frame[at:text], frame[text:len(frame)-tagSize], values[i].Context)
 	}
 	if r.left == 0 {
 		r.w = nil // a Sealer that is kept must not keep a subkey
@@ -109,74 +142,126 @@ func (r *sealing) sealAll(dst []byte, values []Value) ([]byte, error) {
 	return out, nil
 }
 
-// OpenAll is [Key.OpenInPlace] for several values: each one's Text, a ciphertext, becomes
-// its plaintext, in the same memory. When one fails, the plaintexts of all are cleared.
+// sealEach is sealAll for whatever needs more thought.
+func (r *sealing) sealEach(dst []byte, values []Value) ([]byte, error) {
+	for i := range values {
+		from := len(dst)
+		out, err := r.seal(dst, values[i].Text, values[i].Context)
+		if err != nil {
+			return nil, err
+		}
+		dst, values[i].Text = out, out[from:len(out):len(out)]
+	}
+	return dst, nil
+}
+
+// OpenAll opens the ciphertexts of several values, as [Key.Open] does, and appends their
+// plaintexts to dst, one after the other. Each one's Text becomes its plaintext there.
+// Ciphertexts and contexts must not share memory with what is behind dst, 32 bytes behind
+// the result included, which serve as scratch space if they are there.
 //
 // OpenAll is safe for concurrent use, other than on the same values.
 //
-// Errors: those of OpenInPlace for the first value that fails; which one isn't told.
-func (k *Key) OpenAll(values []Value) error {
-	n, err := k.openAll(values)
+// Errors: those of Open for the first value that fails; which one isn't told. Then dst is
+// unchanged up to its length, no plaintext is left behind it, and the values are of no use.
+func (k *Key) OpenAll(dst []byte, values []Value) ([]byte, error) {
+	out, err := k.openAll(dst, values)
 	if err != nil {
-		for _, v := range values[:n] {
-			clear(v.Text)
-		}
+		clear(out[len(dst):])
+		return nil, err
 	}
-	return err
+	return out, nil
 }
 
-// openAll also returns how many values were opened.
-func (k *Key) openAll(values []Value) (int, error) {
+// openAll also returns what it has opened when it fails.
+func (k *Key) openAll(dst []byte, values []Value) ([]byte, error) {
 	if len(values) == 0 {
-		return 0, nil
+		return dst, nil
 	}
 	st := k.load()
 	c, err := st.cipher()
 	if err != nil {
-		return 0, err
+		return dst, err
 	}
-	if c.suite == Deterministic {
-		for i := range values {
-			if values[i].Text, err = k.OpenInPlace(values[i].Text, values[i].Context); err != nil {
-				return i, err
-			}
+	total, overhead := 0, suites[c.suite].overhead
+	for i := range values {
+		ct := values[i].Text
+		if len(ct) < overhead || ct[0] != 1 || binary.BigEndian.Uint32(ct[1:]) != c.id {
+			return dst, st.cannotOpen(ct)
 		}
-		return len(values), nil
+		total += len(ct) - overhead
 	}
-	g, start, overhead := c.gcm, prefixSize, suites[c.suite].overhead
-	var of gcm // of the default suite: for the last salt, which a record's values mostly share
-	var salt [saltSize]byte
+	scratch := 0
 	if c.suite == Default {
-		g, start = &of, prefixSize+saltSize
+		scratch = commitSize
 	}
+	if room := cap(dst) - len(dst); room < total {
+		dst = append(make([]byte, 0, len(dst)+total+scratch), dst...)
+	} else if room < total+scratch {
+		return k.openEach(dst, values)
+	}
+	switch {
+	case c.suite == Deterministic || c.makesNonces:
+		return k.openEach(dst, values)
+	case c.suite == Default:
+		return c.openDefault(dst, values)
+	}
+	out := dst
 	for i := range values {
 		v := &values[i]
-		if len(v.Text) < overhead || v.Text[0] != 1 || binary.BigEndian.Uint32(v.Text[1:]) != c.id {
-			return i, st.cannotOpen(v.Text)
+		text, err := c.gcm.aead.Open(out, v.Text[prefixSize:prefixSize+nonceSize], v.Text[prefixSize+nonceSize:], v.Context)
+		if err != nil {
+			return out, ErrTampered
 		}
-		if s := (*[saltSize]byte)(v.Text[prefixSize:]); c.suite == Default && (of.aead == nil || *s != salt) {
-			if of, err = c.xaes.reading(s); err != nil {
-				return i, err
+		v.Text = text[len(out):len(text):len(text)]
+		out = text
+	}
+	return out, nil
+}
+
+// openDefault is openAll of the default suite. Each plaintext moves to the front, over the
+// zero bytes, and the next one is opened over what that left behind.
+func (c *cipherState) openDefault(dst []byte, values []Value) ([]byte, error) {
+	const at = prefixSize + saltSize // of the nonce
+	const text = at + nonceSize      // of the zero bytes
+	var salt [saltSize]byte          // the last one: a record's values mostly share it
+	var g gcm
+	out := dst
+	for i := range values {
+		v := &values[i]
+		if s := (*[saltSize]byte)(v.Text[prefixSize:]); g.aead == nil || *s != salt {
+			var err error
+			if g, err = c.xaes.reading(s); err != nil {
+				return out[:len(out)+commitSize], err
 			}
 			salt = *s
 		}
-		body := v.Text[start:]
-		if g.makesNonces {
-			body, err = g.aead.Open(body[:0], nil, body, v.Context)
-		} else {
-			body, err = g.aead.Open(body[nonceSize:nonceSize], body[:nonceSize], body[nonceSize:], v.Context)
-		}
+		opened, err := g.aead.Open(out, v.Text[at:text], v.Text[text:], v.Context)
 		if err != nil {
-			return i, ErrTampered
+			return out[:len(out)+commitSize], ErrTampered
 		}
-		if c.suite == Default {
-			if !committed(body) { // see decrypt
-				clear(body)
-				return i, ErrTampered
-			}
-			body = body[commitSize:]
+		body := opened[len(out):]
+		if !committed(body) { // see decrypt
+			return opened, ErrTampered
 		}
-		v.Text = body
+		n := len(body) - commitSize
+		move(body[:n], body[commitSize:])
+		out = opened[:len(out)+n]
+		v.Text = body[:n:n]
 	}
-	return len(values), nil
+	*(*[commitSize]byte)(out[len(out) : len(out)+commitSize]) = [commitSize]byte{}
+	return out, nil
+}
+
+// openEach is openAll for whatever needs more thought.
+func (k *Key) openEach(dst []byte, values []Value) ([]byte, error) {
+	for i := range values {
+		v := &values[i]
+		out, err := k.Open(dst, v.Text, v.Context)
+		if err != nil {
+			return dst, err
+		}
+		dst, v.Text = out, out[len(dst):len(out):len(out)]
+	}
+	return dst, nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // What SealAll makes of values opens one by one, each under its own context, however
-// many there are, and leaves what was in dst.
+// many there are, and leaves what was in dst. SealAllText makes the texts of it.
 func TestSealAll(t *testing.T) {
 	for _, suite := range []Suite{Default, Compact, Deterministic} {
 		if suite == Deterministic && fips140.Enforced() {
@@ -18,31 +18,52 @@ func TestSealAll(t *testing.T) {
 		k := newKey(t, suite, 7, testSecret(suite))
 		for _, n := range []int{0, 1, 2, 5, sealerNonces, sealerNonces + 1, 100} {
 			for _, dst := range [][]byte{nil, []byte("dst"), append(make([]byte, 0, 1<<16), "dst"...)} {
-				var values []Value
-				for i := range n {
-					values = append(values, Value{stream("plain", i*7%60), fmt.Appendf(nil, "context %d", i)})
-				}
-				var s Sealer
-				out, err := s.SealAll(k, dst, values)
-				if err != nil || !bytes.HasPrefix(out, dst) {
-					t.Fatalf("%v, %d values: %v", suite, n, err)
-				}
-				out = out[len(dst):]
-				for i, v := range values {
-					ct := out[:len(v.Text)+suite.Overhead()]
-					out = out[len(ct):]
-					if !bytes.Equal(v.Text, stream("plain", i*7%60)) {
-						t.Fatalf("%v: plaintext %d was changed", suite, i)
+				for _, text := range []bool{false, true} {
+					values := make([]Value, n)
+					plain := make([][]byte, n)
+					for i := range n {
+						plain[i] = stream("plain", i*7%60)
+						values[i] = Value{bytes.Clone(plain[i]), fmt.Appendf(nil, "context %d", i)}
 					}
-					if got, err := k.Open(nil, ct, v.Context); err != nil || !bytes.Equal(got, v.Text) {
-						t.Fatalf("%v: value %d of %d: %x, %v", suite, i, n, got, err)
+					given := append([]Value(nil), values...)
+					var s Sealer
+					sealAll := s.SealAll
+					if text {
+						sealAll = s.SealAllText
 					}
-					if _, err := k.Open(nil, ct, []byte("another")); !errors.Is(err, ErrTampered) {
-						t.Fatalf("%v: value %d opens in another place: %v", suite, i, err)
+					out, err := sealAll(k, dst, values)
+					if err != nil || !bytes.HasPrefix(out, dst) {
+						t.Fatalf("%v, %d values: %v", suite, n, err)
 					}
-				}
-				if len(out) != 0 {
-					t.Fatalf("%v: %d bytes more", suite, len(out))
+					out = out[len(dst):]
+					for i, v := range values {
+						if !bytes.HasPrefix(out, v.Text) {
+							t.Fatalf("%v: value %d isn't where it belongs", suite, i)
+						}
+						out = out[len(v.Text):]
+						_ = append(v.Text, 0xff) // must not be written over the next one
+						ct := v.Text
+						if text {
+							if ct, err = ParseText(nil, string(ct)); err != nil {
+								t.Fatal(err)
+							}
+						}
+						if len(ct) != len(plain[i])+suite.Overhead() {
+							t.Fatalf("%v: value %d has %d bytes", suite, i, len(ct))
+						}
+						if !bytes.Equal(given[i].Text, plain[i]) {
+							t.Fatalf("%v: plaintext %d was changed", suite, i)
+						}
+						if got, err := k.Open(nil, ct, v.Context); err != nil || !bytes.Equal(got, plain[i]) {
+							t.Fatalf("%v: value %d of %d: %x, %v", suite, i, n, got, err)
+						}
+						if _, err := k.Open(nil, ct, []byte("another")); !errors.Is(err, ErrTampered) {
+							t.Fatalf("%v: value %d opens in another place: %v", suite, i, err)
+						}
+					}
+					if len(out) != 0 {
+						t.Fatalf("%v: %d bytes more", suite, len(out))
+					}
 				}
 			}
 		}
@@ -139,28 +160,54 @@ func TestSealAllOfSeveral(t *testing.T) {
 	new(Sealer).Drop()
 }
 
-// OpenAll opens what OpenInPlace opens, of any suite, and clears everything when one value
-// doesn't open.
+// OpenAll opens what Open opens, of any suite, behind whatever dst holds and however much
+// room it has, and leaves no plaintext when one value doesn't open.
 func TestOpenAll(t *testing.T) {
 	for _, suite := range []Suite{Default, Compact, Deterministic} {
 		if suite == Deterministic && fips140.Enforced() {
 			continue
 		}
 		k := newKey(t, suite, 7, testSecret(suite))
-		sealed := func() (values []Value) {
-			for i := range 5 {
+		total := 0
+		sealed := func(sizes ...int) (values []Value) {
+			total = 0
+			for i, n := range sizes {
 				context := fmt.Appendf(nil, "context %d", i)
-				values = append(values, Value{mustSeal(t, k, stream("plain", 20+i), context), context})
+				values = append(values, Value{mustSeal(t, k, stream("plain", n), context), context})
+				total += n
 			}
 			return values
 		}
-		values := sealed()
-		if err := k.OpenAll(values); err != nil {
-			t.Fatal(err)
-		}
-		for i, v := range values {
-			if !bytes.Equal(v.Text, stream("plain", 20+i)) {
-				t.Errorf("%v: value %d: %q", suite, i, v.Text)
+		for _, sizes := range [][]int{{}, {0}, {0, 0, 1}, {20, 21, 22, 23, 24}, {1, 100, 3, 40000, 2}, make([]int, 50)} {
+			for _, room := range []int{-1, 0, 1, 31, 32, 33, 1000} {
+				values := sealed(sizes...)
+				given := make([][]byte, len(values))
+				for i, v := range values {
+					given[i] = bytes.Clone(v.Text)
+				}
+				cts := append([]Value(nil), values...)
+				memory := append(make([]byte, 0, 3+max(total+room, 0)), "dst"...)
+				out, err := k.OpenAll(memory, values)
+				if err != nil || string(out[:3]) != "dst" || len(out) != 3+total {
+					t.Fatalf("%v: %d bytes, %v", suite, len(out), err)
+				}
+				if room >= 0 && &out[0] != &memory[0] {
+					t.Errorf("%v: there was room for %d bytes more", suite, room)
+				}
+				if !bytes.Equal(out[len(out):cap(out)], make([]byte, cap(out)-len(out))) {
+					t.Errorf("%v: something is left behind the plaintexts", suite)
+				}
+				rest := out[3:]
+				for i, v := range values {
+					if !bytes.Equal(v.Text, stream("plain", sizes[i])) || !bytes.HasPrefix(rest, v.Text) {
+						t.Errorf("%v: value %d of %d bytes is another", suite, i, sizes[i])
+					}
+					rest = rest[len(v.Text):]
+					_ = append(v.Text, 0xff) // must not be written over the next one
+					if !bytes.Equal(cts[i].Text, given[i]) {
+						t.Errorf("%v: ciphertext %d was changed", suite, i)
+					}
+				}
 			}
 		}
 		for bad := range 5 {
@@ -174,28 +221,59 @@ func TestOpenAll(t *testing.T) {
 				"another key": {func(v *Value) { v.Text[4]++ }, ErrUnknownKey},
 				"plaintext":   {func(v *Value) { v.Text = []byte("plain") }, ErrNotEncrypted},
 			} {
-				values := sealed()
-				breaks.f(&values[bad])
-				if err := k.OpenAll(values); !errors.Is(err, breaks.want) {
-					t.Errorf("%v: %s: %v", suite, name, err)
-				}
-				for i, v := range values[:bad] {
-					if !bytes.Equal(v.Text, make([]byte, 20+i)) {
-						t.Errorf("%v: %s: plaintext %d is left", suite, name, i)
+				for _, room := range []int{0, 32} {
+					values := sealed(20, 21, 22, 23, 24)
+					breaks.f(&values[bad])
+					memory := append(make([]byte, 0, 3+total+room), "dst"...)
+					if out, err := k.OpenAll(memory, values); out != nil || !errors.Is(err, breaks.want) {
+						t.Errorf("%v: %s: %v", suite, name, err)
+					}
+					if string(memory) != "dst" || !bytes.Equal(memory[3:cap(memory)], make([]byte, cap(memory)-3)) {
+						t.Errorf("%v: %s: a plaintext is left: %q", suite, name, memory[:cap(memory)])
 					}
 				}
 			}
 		}
-		values = sealed()
+		values := sealed(20, 21)
 		k.Wipe()
-		if err := k.OpenAll(values); !errors.Is(err, ErrWiped) {
+		if out, err := k.OpenAll(nil, values); out != nil || !errors.Is(err, ErrWiped) {
 			t.Errorf("%v: wiped: %v", suite, err)
 		}
-		if err := k.OpenAll(nil); err != nil {
+		if _, err := k.OpenAll(nil, nil); err != nil {
 			t.Errorf("%v: nothing: %v", suite, err)
 		}
 	}
-	if err := new(Key).OpenAll(make([]Value, 1)); !errors.Is(err, ErrWiped) {
+	if out, err := new(Key).OpenAll(nil, make([]Value, 1)); out != nil || !errors.Is(err, ErrWiped) {
 		t.Errorf("no key: %v", err)
+	}
+}
+
+// A key commitment that isn't there is seen in every place of a record, and what was
+// opened goes.
+func TestOpenAllCommitment(t *testing.T) {
+	k := newKey(t, Default, 7, testSecret(Default))
+	for bad := range 3 {
+		var values []Value
+		for i := range 3 {
+			ct := mustSeal(t, k, stream("plain", 20), nil)
+			if i == bad {
+				// As mustSeal does it, with ones where zeros belong.
+				nonce, text := make([]byte, nonceSize), append(bytes.Repeat([]byte{1}, commitSize), stream("plain", 20)...)
+				salt := (*[saltSize]byte)(ct[prefixSize:])
+				g, err := k.load().live.Load().xaes.gcmOf(salt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ct = append(append(ct[:prefixSize+saltSize:prefixSize+saltSize], nonce...), g.aead.Seal(nil, nonce, text, nil)...)
+			}
+			values = append(values, Value{Text: ct})
+		}
+		memory := make([]byte, 0, 1000)
+		if _, err := k.OpenAll(memory, values); !errors.Is(err, ErrTampered) {
+			t.Errorf("%d: %v", bad, err)
+		}
+		if !bytes.Equal(memory[:cap(memory)], make([]byte, cap(memory))) {
+			t.Errorf("%d: a plaintext is left", bad)
+		}
 	}
 }
