@@ -92,17 +92,26 @@ func (j *job) quickBindings(p *plan, base unsafe.Pointer) (scope int, ok bool) {
 	dst := aad.AppendCount(j.binds, len(p.binds))
 	for i := range p.binds {
 		b := &p.binds[i]
-		text, err := appendPlainBind(j.texts[:0], b.kind, b.typ, unsafe.Add(base, b.offset))
-		if err != nil {
+		var text []byte
+		if at := unsafe.Add(base, b.offset); b.kind == bindString {
+			s := *(*string)(at)
+			text = unsafe.Slice(unsafe.StringData(s), len(s))
+		} else {
+			var err error
+			if text, err = appendPlainBind(j.texts[:0], b.kind, b.typ, at); err != nil {
+				return 0, false
+			}
+			j.texts = text
+		}
+		if len(text) == 0 {
 			return 0, false
 		}
-		j.texts = text
 		dst = aad.AppendString(append(dst, b.encoded...), text)
 		if b == p.subject {
 			subject = span{len(dst) - len(text), len(dst)}
 		}
 	}
-	j.binds = dst
+	keep(&j.binds, dst)
 	return j.addScope(p, subject), true
 }
 
@@ -122,14 +131,6 @@ func (j *job) quickContexts(p *plan) {
 		j.contextEnds[i] = len(j.contexts)
 	}
 	j.shape, j.shapeBinds = p, len(binds)
-}
-
-// quickContext is the context of a field.
-func (j *job) quickContext(i int) []byte {
-	if i == 0 {
-		return j.contexts[:j.contextEnds[0]]
-	}
-	return j.contexts[j.contextEnds[i-1]:j.contextEnds[i]]
 }
 
 // value returns the string or the bytes of the record at base, which must not be written
@@ -159,8 +160,11 @@ func blank(v unsafe.Pointer, text bool) {
 func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 	var values [together]crypto.Value
 	n, total, present := 0, 0, uint32(0) // a bit for each field that has a value
+	context := 0
 	for i := range p.quick {
 		f := &p.quick[i]
+		from := context
+		context = j.contextEnds[i%together]
 		value, ok := f.value(base)
 		if !ok {
 			continue
@@ -168,69 +172,106 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 		if len(value) >= largeValue || mayBeSealed(value, f.text) || !f.text && j.inBuffer(value) {
 			return false
 		}
-		values[n%together] = crypto.Value{Text: value, Context: j.quickContext(i)}
+		values[n%together] = crypto.Value{Text: value, Context: j.contexts[from:context]}
 		n++
 		present |= 1 << i
 		total += len(value)
 	}
+	var out []byte
+	overhead := 0
 	if n > 0 { // else no key: a subject's might have to be made
 		key, err := j.primaryKey(keyring.Data, scope)
 		if err != nil {
 			j.failed = lookup{0, err}
 			return false
 		}
-		if err := j.quickSealAll(p, key, scope, values[:n], present, total); err != nil {
+		overhead = key.Suite().Overhead()
+		if out, err = j.quickSealAll(p, key, scope, values[:n], total+n*overhead); err != nil {
 			if !errors.Is(err, crypto.ErrWiped) { // another key may be there by now
 				j.refused = err
 			}
 			return false
 		}
 	}
-	p.quickSet(base, values[:n], present)
+	if p.mixed {
+		j.quickSetApart(p, base, values[:n], present, out, overhead)
+	} else {
+		p.quickSet(base, values[:n], present, out, overhead)
+	}
 	return true
 }
 
-// quickSealAll seals the values of the fields that are present, of total bytes, with one
-// allocation.
-func (j *job) quickSealAll(p *plan, key *crypto.Key, scope int, values []crypto.Value, present uint32, total int) (err error) {
+// quickSealAll seals the values of a record, whose ciphertexts have size bytes in all, with
+// one allocation. Those of a mixed one are in j.frame.
+func (j *job) quickSealAll(p *plan, key *crypto.Key, scope int, values []crypto.Value, size int) (out []byte, err error) {
 	j.sealing = -1
 	if j.announced > 0 && scope == 0 {
 		j.provided = true
 		if err := j.sealer.Reset(key, j.announced); err != nil {
-			return err
+			return nil, err
 		}
 		j.announced = 0
 	}
-	total += len(values) * key.Suite().Overhead()
 	switch {
 	case p.mixed:
-		if j.frame, err = j.sealer.SealAll(key, j.frame[:0], values); err == nil {
-			j.quickSort(p, values, present, crypto.AppendText, crypto.TextLen)
+		if out, err = j.sealer.SealAll(key, j.frame[:0], values); err == nil {
+			j.frame = out
 		}
 	case p.texts:
-		_, err = j.sealer.SealAllText(key, nil, values)
+		out, err = j.sealer.SealAllText(key, nil, values)
 	case j.opt.buffer != nil:
-		j.out, err = j.sealer.SealAll(key, roomFor(*j.opt.buffer, total), values)
+		from := len(*j.opt.buffer)
+		if j.out, err = j.sealer.SealAll(key, roomFor(*j.opt.buffer, size), values); err == nil {
+			out = j.out[from:]
+		}
 	default:
-		_, err = j.sealer.SealAll(key, nil, values)
+		out, err = j.sealer.SealAll(key, nil, values)
 	}
-	return err
+	return out, err
 }
 
-// quickSort copies the values of a record that has strings and bytes to where they belong.
-func (j *job) quickSort(p *plan, values []crypto.Value, present uint32, appendText func(dst, b []byte) []byte, textLen func(int) int) {
-	n, total, buffered := 0, 0, 0
+// quickSet puts what became of the values into the record at base, and removes what is
+// beside a NULL. In out they are one after the other, each longer than it was by overhead,
+// and in text form if it has one and overhead isn't negative.
+func (p *plan) quickSet(base unsafe.Pointer, values []crypto.Value, present uint32, out []byte, overhead int) {
+	n := 0
+	for i := range p.quick {
+		f := &p.quick[i]
+		v := unsafe.Add(base, f.offset)
+		if present&(1<<i) == 0 {
+			blank(v, f.text)
+			continue
+		}
+		size := len(values[n].Text) + overhead
+		if f.text && overhead >= 0 {
+			size = crypto.TextLen(size)
+		}
+		piece := out[:size:size]
+		out = out[size:]
+		n++
+		if f.text {
+			*(*string)(v) = unsafe.String(unsafe.SliceData(piece), len(piece))
+		} else {
+			*(*[]byte)(v) = piece
+		}
+	}
+}
+
+// quickSetApart is quickSet where strings and bytes go to memory of their own. None of out is
+// in text form.
+func (j *job) quickSetApart(p *plan, base unsafe.Pointer, values []crypto.Value, present uint32, out []byte, overhead int) {
+	total, buffered, n := 0, 0, 0
 	for i := range p.quick {
 		if present&(1<<i) == 0 {
 			continue
 		}
-		switch size := len(values[n].Text); {
-		case p.quick[i].text:
-			total += textLen(size)
-		case j.opt.buffer != nil:
-			buffered += size
-		default:
+		switch size := len(values[n].Text) + overhead; {
+		case p.quick[i].text && overhead >= 0:
+			total += crypto.TextLen(size)
+		case p.quick[i].text || j.opt.buffer == nil:
 			total += size
+		default:
+			buffered += size
 		}
 		n++
 	}
@@ -241,40 +282,29 @@ func (j *job) quickSort(p *plan, values []crypto.Value, present uint32, appendTe
 	bytes := j.bytesTo(&arena)
 	n = 0
 	for i := range p.quick {
-		if present&(1<<i) == 0 {
-			continue
-		}
-		to, from := bytes, 0
-		if p.quick[i].text {
-			from = len(arena)
-			arena = appendText(arena, values[n].Text)
-			to = &arena
-		} else {
-			from = len(*bytes)
-			*bytes = append(*bytes, values[n].Text...)
-		}
-		values[n].Text = (*to)[from:]
-		n++
-	}
-}
-
-// quickSet puts what became of the values into the record at base, and removes what is
-// beside a NULL.
-func (p *plan) quickSet(base unsafe.Pointer, values []crypto.Value, present uint32) {
-	n := 0
-	for i := range p.quick {
 		f := &p.quick[i]
 		v := unsafe.Add(base, f.offset)
-		switch {
-		case present&(1<<i) == 0:
+		if present&(1<<i) == 0 {
 			blank(v, f.text)
 			continue
-		case f.text:
-			*(*string)(v) = unsafe.String(unsafe.SliceData(values[n].Text), len(values[n].Text))
-		default:
-			*(*[]byte)(v) = values[n].Text[:len(values[n].Text):len(values[n].Text)]
 		}
+		size := len(values[n].Text) + overhead
+		piece := out[:size]
+		out = out[size:]
 		n++
+		if !f.text {
+			from := len(*bytes)
+			*bytes = append(*bytes, piece...)
+			*(*[]byte)(v) = (*bytes)[from:len(*bytes):len(*bytes)]
+			continue
+		}
+		from := len(arena)
+		if overhead >= 0 {
+			arena = crypto.AppendText(arena, piece)
+		} else {
+			arena = append(arena, piece...)
+		}
+		*(*string)(v) = unsafe.String(unsafe.SliceData(arena[from:]), len(arena)-from)
 	}
 }
 
@@ -289,64 +319,87 @@ func mayBeSealed(value []byte, text bool) bool {
 func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 	var values [together]crypto.Value
 	n, total, present := 0, 0, uint32(0) // a bit for each field that has a value
-	j.text = j.text[:0]
+	text, context := j.text[:0], 0
 	for i := range p.quick {
 		f := &p.quick[i]
+		from := context
+		context = j.contextEnds[i%together]
 		value, ok := f.value(base)
 		if !ok {
 			continue
 		}
-		if len(value) >= largeValue || !mayBeSealed(value, f.text) || !f.text && j.inBuffer(value) {
+		if len(value) >= largeValue {
 			return false
 		}
 		if f.text {
-			if cap(j.text)-len(j.text) < len(value) { // earlier values stay where they are
-				j.text = make([]byte, 0, 2*(cap(j.text)+len(value)))
+			if cap(text)-len(text) < len(value) { // earlier values stay where they are
+				text = make([]byte, 0, 2*(cap(text)+len(value)))
 			}
-			from := len(j.text)
-			decoded, err := crypto.ParseText(j.text, unsafe.String(unsafe.SliceData(value), len(value)))
+			decoded, err := crypto.ParseText(text, unsafe.String(unsafe.SliceData(value), len(value)))
 			if err != nil {
 				return false
 			}
-			j.text, value = decoded, decoded[from:]
+			value, text = decoded[len(text):], decoded
+		} else if !mayBeSealed(value, false) || j.inBuffer(value) {
+			return false
 		}
-		values[n%together] = crypto.Value{Text: value, Context: j.quickContext(i)}
+		values[n%together] = crypto.Value{Text: value, Context: j.contexts[from:context]}
 		n++
 		present |= 1 << i
 		total += len(value)
 	}
-	if n > 0 && !j.quickOpenAll(p, scope, values[:n], present, total) {
-		return false
+	keep(&j.text, text)
+	var out []byte
+	overhead := 0
+	if n > 0 { // mostly all are under one key
+		id, err := crypto.KeyID(values[0].Text)
+		if err != nil {
+			return false
+		}
+		key, err := j.namedKey(keyring.Data, scope, id)
+		if err != nil {
+			j.failed = lookup{id, err}
+			return false
+		}
+		overhead = key.Suite().Overhead()
+		if out, err = j.quickOpenAll(p, key, values[:n], total-n*overhead); err != nil {
+			return false
+		}
 	}
-	p.quickSet(base, values[:n], present)
+	if p.mixed && j.opt.buffer != nil {
+		j.quickSetApart(p, base, values[:n], present, out, -overhead)
+	} else {
+		p.quickSet(base, values[:n], present, out, -overhead)
+	}
 	return true
 }
 
-// quickOpenAll opens the values of the fields that are present, of total bytes, with one
-// allocation. Mostly they are all under one key.
-func (j *job) quickOpenAll(p *plan, scope int, values []crypto.Value, present uint32, total int) bool {
-	id, err := crypto.KeyID(values[0].Text)
-	if err != nil {
-		return false
-	}
-	key, err := j.namedKey(keyring.Data, scope, id)
-	if err != nil {
-		j.failed = lookup{id, err}
-		return false
-	}
+// quickOpenAll opens the values of a record, whose plaintexts have size bytes in all, with
+// one allocation. Those of a mixed one whose bytes go to a buffer are in j.text.
+func (j *job) quickOpenAll(p *plan, key *crypto.Key, values []crypto.Value, size int) (out []byte, err error) {
 	switch {
-	case j.opt.buffer == nil:
-		_, err = key.OpenAll([]byte{}, values)
+	case j.opt.buffer == nil || p.texts && !p.mixed:
+		out, err = key.OpenAll([]byte{}, values)
 	case p.mixed:
-		var opened []byte
-		if opened, err = key.OpenAll(j.text, values); err == nil {
-			j.text = opened // to be wiped
-			j.quickSort(p, values, present, func(dst, b []byte) []byte { return append(dst, b...) }, func(n int) int { return n })
+		from := len(j.text)
+		if out, err = key.OpenAll(j.text, values); err == nil {
+			j.text, out = out, out[from:]
 		}
-	case p.texts:
-		_, err = key.OpenAll([]byte{}, values)
 	default:
-		j.out, err = key.OpenAll(roomFor(*j.opt.buffer, total-len(values)*key.Suite().Overhead()), values)
+		from := len(*j.opt.buffer)
+		if j.out, err = key.OpenAll(roomFor(*j.opt.buffer, size), values); err == nil {
+			out = j.out[from:]
+		}
 	}
-	return err == nil
+	return out, err
+}
+
+// keep stores what to has become. A pointer that is there already isn't stored again: that
+// costs a write barrier while the garbage collector runs.
+func keep(to *[]byte, b []byte) {
+	if cap(b) == cap(*to) && unsafe.SliceData(b) == unsafe.SliceData(*to) {
+		*to = (*to)[:len(b)]
+	} else {
+		*to = b
+	}
 }

@@ -110,15 +110,19 @@ func (j *job) sealItems(items []item, base unsafe.Pointer, arena []byte) ([]byte
 	if text {
 		sealAll = j.sealer.SealAllText
 	}
+	end := len(arena)
 	arena, err := sealAll(key.Key, arena, values[:len(items)])
 	if err != nil {
 		return nil, j.itemFailure(&items[0], key.ID(), err)
 	}
 	for i := range items {
-		if v := values[i].Text; text {
-			*(*string)(items[i].at(base)) = unsafe.String(unsafe.SliceData(v), len(v))
+		start, n := end, key.Suite().Overhead()+len(values[i].Text)
+		if text {
+			end += crypto.TextLen(n)
+			*(*string)(items[i].at(base)) = unsafe.String(&arena[start], end-start)
 		} else {
-			*(*[]byte)(items[i].at(base)) = v
+			end += n
+			*(*[]byte)(items[i].at(base)) = arena[start:end:end]
 		}
 	}
 	return arena, nil

@@ -1,9 +1,6 @@
 package crypto
 
-import (
-	"encoding/binary"
-	"unsafe"
-)
+import "encoding/binary"
 
 // Base64 is most of what a short text value costs, so this is base64url (RFC 4648,
 // section 5), unpadded, by tables: eight letters in a step, in both directions. Package
@@ -44,18 +41,14 @@ func encodeBase64(dst, src []byte) {
 	if n := encodeVectors(dst, src); n > 0 {
 		src, dst = src[n:], dst[n/3*4:]
 	}
-	if groups := (len(src) - 2) / 12; groups > 0 {
-		from, to := unsafe.Pointer(&src[0]), unsafe.Pointer(&dst[:16*groups][0])
-		for range groups { // 14 bytes are read, two of them again
-			s, d := (*[14]byte)(from), (*[16]byte)(to)
-			x, y := binary.BigEndian.Uint64(s[:]), binary.BigEndian.Uint64(s[6:])
-			binary.LittleEndian.PutUint64(d[:], uint64(pairs[x>>52])|uint64(pairs[x>>40&0xfff])<<16|uint64(pairs[x>>28&0xfff])<<32|uint64(pairs[x>>16&0xfff])<<48)
-			binary.LittleEndian.PutUint64(d[8:], uint64(pairs[y>>52])|uint64(pairs[y>>40&0xfff])<<16|uint64(pairs[y>>28&0xfff])<<32|uint64(pairs[y>>16&0xfff])<<48)
-			from, to = unsafe.Add(from, 12), unsafe.Add(to, 16)
-		}
-		src, dst = src[12*groups:], dst[16*groups:]
+	for len(src) >= 16 && len(dst) >= 16 {
+		s, d := src[:16], dst[:16]
+		x, y := binary.BigEndian.Uint64(s), binary.BigEndian.Uint64(s[6:])
+		binary.LittleEndian.PutUint64(d, uint64(pairs[x>>52])|uint64(pairs[x>>40&0xfff])<<16|uint64(pairs[x>>28&0xfff])<<32|uint64(pairs[x>>16&0xfff])<<48)
+		binary.LittleEndian.PutUint64(d[8:], uint64(pairs[y>>52])|uint64(pairs[y>>40&0xfff])<<16|uint64(pairs[y>>28&0xfff])<<32|uint64(pairs[y>>16&0xfff])<<48)
+		src, dst = src[12:], dst[16:]
 	}
-	if len(src) >= 8 && len(dst) >= 8 {
+	for len(src) >= 8 && len(dst) >= 8 {
 		x := binary.BigEndian.Uint64(src) // six bytes of it
 		binary.LittleEndian.PutUint64(dst, uint64(pairs[x>>52])|uint64(pairs[x>>40&0xfff])<<16|uint64(pairs[x>>28&0xfff])<<32|uint64(pairs[x>>16&0xfff])<<48)
 		src, dst = src[6:], dst[8:]
@@ -77,7 +70,7 @@ func encodeBase64(dst, src []byte) {
 }
 
 // decodedLen is how many bytes n letters are; a rest of one letter is none.
-func decodedLen(n int) int { return n/4*3 + n%4*6/8 }
+func decodedLen(n int) int { return n - (n+3)/4 }
 
 // decodeBase64 writes what src stands for to dst, which has decodedLen(len(src)) bytes, and
 // reports whether it is what encodeBase64 makes of them: nothing but letters, no rest of
@@ -91,21 +84,17 @@ func decodeBase64(dst, src []byte) bool {
 		src, dst = src[n:], dst[n/4*3:]
 	}
 	wrong := uint32(0)
-	if groups := min(len(src)/16, (len(dst)-2)/12); groups > 0 {
-		from, to := unsafe.Pointer(&src[0]), unsafe.Pointer(&dst[0])
-		for range groups { // 14 bytes are written, two of them again
-			s, d := (*[16]byte)(from), (*[14]byte)(to)
-			a := values[0][s[0]] | values[1][s[1]] | values[2][s[2]] | values[3][s[3]]
-			b := values[0][s[4]] | values[1][s[5]] | values[2][s[6]] | values[3][s[7]]
-			binary.BigEndian.PutUint64(d[:], uint64(a)<<40|uint64(b)<<16)
-			wrong |= a | b
-			a = values[0][s[8]] | values[1][s[9]] | values[2][s[10]] | values[3][s[11]]
-			b = values[0][s[12]] | values[1][s[13]] | values[2][s[14]] | values[3][s[15]]
-			binary.BigEndian.PutUint64(d[6:], uint64(a)<<40|uint64(b)<<16)
-			wrong |= a | b
-			from, to = unsafe.Add(from, 16), unsafe.Add(to, 12)
-		}
-		src, dst = src[16*groups:], dst[12*groups:]
+	for len(src) >= 16 && len(dst) >= 16 {
+		s, d := src[:16], dst[:16]
+		a := values[0][s[0]] | values[1][s[1]] | values[2][s[2]] | values[3][s[3]]
+		b := values[0][s[4]] | values[1][s[5]] | values[2][s[6]] | values[3][s[7]]
+		binary.BigEndian.PutUint64(d, uint64(a)<<40|uint64(b)<<16) // six bytes, and two that are written over
+		wrong |= a | b
+		a = values[0][s[8]] | values[1][s[9]] | values[2][s[10]] | values[3][s[11]]
+		b = values[0][s[12]] | values[1][s[13]] | values[2][s[14]] | values[3][s[15]]
+		binary.BigEndian.PutUint64(d[6:], uint64(a)<<40|uint64(b)<<16)
+		wrong |= a | b
+		src, dst = src[16:], dst[12:]
 	}
 	if len(src) >= 8 && len(dst) >= 8 {
 		s := src[:8]

@@ -90,7 +90,13 @@ type sealing struct {
 }
 
 func (r *sealing) reset(k *Key, n int) error {
-	r.key, r.w, r.want, r.left, r.unused = k.load(), nil, n, 0, 0
+	if st := k.load(); r.key != st {
+		r.key = st
+	}
+	if r.w != nil {
+		r.w = nil
+	}
+	r.want, r.left, r.unused = n, 0, 0
 	_, err := r.key.cipher()
 	return err
 }

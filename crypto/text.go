@@ -33,13 +33,17 @@ func appendText(dst, ciphertext []byte) []byte {
 //
 // Errors: ErrNotEncrypted when text lacks the prefix; ErrMalformed.
 func ParseText(dst []byte, text string) ([]byte, error) {
-	body, ok := strings.CutPrefix(text, TextPrefix)
-	if !ok {
+	if !strings.HasPrefix(text, TextPrefix) {
 		return nil, ErrNotEncrypted
 	}
+	body := stringBytes(text)[len(TextPrefix):]
 	n := decodedLen(len(body))
-	out := grow(dst, n, nil)[:len(dst)+n]
-	if !decodeBase64(out[len(dst):], stringBytes(body)) {
+	out := dst
+	if cap(dst)-len(dst) < n {
+		out = grow(dst, n, nil)
+	}
+	out = out[:len(dst)+n]
+	if !decodeBase64(out[len(dst):], body) {
 		return nil, ErrMalformed
 	}
 	return out, nil

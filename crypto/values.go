@@ -13,13 +13,11 @@ type Value struct {
 
 // SealAll seals the values of a record under k and appends their ciphertexts to dst, one
 // after the other, without anything in between: each is Suite.Overhead longer than its
-// plaintext. Each one's Text becomes its ciphertext there. It is a [Sealer.Reset] and a
-// [Sealer.Seal] for each, and faster; what an earlier Reset for the same key provided for
-// as many values it uses up first. Plaintexts and contexts must not share memory with what
-// is behind dst.
+// plaintext. It is a [Sealer.Reset] and a [Sealer.Seal] for each, and faster; what an
+// earlier Reset for the same key provided for as many values it uses up first. Plaintexts
+// and contexts must not share memory with what is behind dst.
 //
-// Errors: as [Key.Seal]; then dst is unchanged up to its length, and some values may be
-// sealed already.
+// Errors: as [Key.Seal]; then dst is unchanged up to its length.
 //
 // Like Seal it panics when two goroutines use the Sealer at once.
 func (s *Sealer) SealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
@@ -29,8 +27,8 @@ func (s *Sealer) SealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 	return r.sealAll(k, dst, values)
 }
 
-// SealAllText is SealAll for string columns: what it appends, and what each Text becomes,
-// is the text form that [AppendText] makes of the ciphertext.
+// SealAllText is SealAll for string columns: of each ciphertext it appends the text form,
+// which [AppendText] makes and whose length is [TextLen].
 func (s *Sealer) SealAllText(k *Key, dst []byte, values []Value) ([]byte, error) {
 	r := s.shared()
 	r.lock()
@@ -39,18 +37,20 @@ func (s *Sealer) SealAllText(k *Key, dst []byte, values []Value) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	if r.frames = frames[:0]; cap(frames) > keptFrames {
-		r.frames = nil
+	if cap(frames) != cap(r.frames) {
+		if r.frames = frames; cap(frames) > keptFrames {
+			r.frames = nil
+		}
 	}
-	total := 0
+	total, overhead := 0, k.Suite().Overhead()
 	for i := range values {
-		total += TextLen(len(values[i].Text))
+		total += TextLen(overhead + len(values[i].Text))
 	}
 	dst = grow(dst, total, nil)
 	for i := range values {
-		from := len(dst)
-		dst = appendText(dst, values[i].Text)
-		values[i].Text = dst[from:len(dst):len(dst)]
+		n := overhead + len(values[i].Text)
+		dst = appendText(dst, frames[:n])
+		frames = frames[n:]
 	}
 	return dst, nil
 }
@@ -58,8 +58,8 @@ func (s *Sealer) SealAllText(k *Key, dst []byte, values []Value) ([]byte, error)
 // keptFrames is how many bytes of ciphertext a Sealer keeps memory for.
 const keptFrames = 1 << 16
 
-// sealAll goes over the values of the default suite twice: what AES-GCM reads in blocks was
-// written in pieces long before, and needn't be waited for.
+// sealAll stores no pointer that it needn't: each costs a write barrier while the garbage
+// collector runs.
 func (r *sealing) sealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 	if k.load() != r.key || r.want < len(values) {
 		if err := r.reset(k, len(values)); err != nil {
@@ -88,82 +88,95 @@ func (r *sealing) sealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 	}
 	nonces := r.nonces(len(values))
 	r.want -= len(values)
-	const overhead, at = prefixSize + nonceSize + tagSize, prefixSize
+	const head = prefixSize + nonceSize
+	const overhead = head + tagSize
 	end := len(dst)
 	out := grow(dst, total+overhead*len(values), nil)[:end+total+overhead*len(values)]
+	aead := c.gcm.aead
 	for i := range values {
 		v := &values[i]
-		frame := out[end : end+overhead+len(v.Text) : end+overhead+len(v.Text)]
-		end += len(frame)
+		start := end
+		end += overhead + len(v.Text)
+		frame := out[start:end]
 		putPrefix(frame, c.id)
-		nonce := frame[at : at+nonceSize]
-		*(*[nonceSize]byte)(nonce) = [nonceSize]byte(nonces[i*nonceSize:])
-		c.gcm.aead.Seal(frame[:at+nonceSize], nonce, v.Text, v.Context)
-		v.Text = frame
+		nonce := (*[nonceSize]byte)(frame[prefixSize:])
+		*nonce = *(*[nonceSize]byte)(nonces)
+		nonces = nonces[nonceSize:]
+		aead.Seal(frame[:head], nonce[:], v.Text, v.Context)
 	}
 	return out, nil
 }
 
-// sealDefault is sealAll of the default suite, for total bytes of plaintexts.
+// sealDefault is sealAll of the default suite, for total bytes of plaintexts. It goes over
+// them twice: what AES-GCM reads in blocks was written in pieces long before, and needn't
+// be waited for.
 func (r *sealing) sealDefault(c *cipherState, dst []byte, values []Value, total int) ([]byte, error) {
-	if r.left < len(values) {
-		r.left = 0 // values of a record share a salt
+	w := r.w
+	if r.left < len(values) || !w.fresh() { // values of a record share a salt
+		r.left = r.batch()
+		var err error
+		if w, err = c.xaes.reserve(uint32(r.left)); err != nil {
+			r.left = 0
+			return nil, err
+		}
 	}
-	w, err := r.writer(c.xaes)
-	if err != nil {
-		return nil, err
+	r.left -= len(values)
+	switch {
+	case r.left > 0:
+		r.w = w
+	case r.w != nil:
+		r.w = nil // a Sealer that is kept must not keep a subkey
 	}
-	r.left -= len(values) - 1
 	nonces := r.nonces(len(values))
 	r.want -= len(values)
 	const at = prefixSize + saltSize // of the nonce
 	const text = at + nonceSize      // of the zero bytes
-	const overhead = text + commitSize + tagSize
+	const head = text + commitSize
+	const overhead = head + tagSize
 	end := len(dst)
 	out := grow(dst, total+overhead*len(values), nil)[:end+total+overhead*len(values)]
 	for i := range values {
 		v := &values[i]
-		frame := out[end : end+overhead+len(v.Text) : end+overhead+len(v.Text)]
-		end += len(frame)
-		putPrefix(frame, c.id)
-		*(*[saltSize]byte)(frame[prefixSize:]) = w.salt
-		*(*[nonceSize]byte)(frame[at:]) = [nonceSize]byte(nonces[i*nonceSize:])
-		*(*[commitSize]byte)(frame[text:]) = [commitSize]byte{}
-		copy(frame[text+commitSize:], v.Text)
-		v.Text = frame
+		start := end
+		end += overhead + len(v.Text)
+		frame := out[start:end]
+		front := (*[head]byte)(frame)
+		putPrefix(front[:], c.id)
+		*(*[saltSize]byte)(front[prefixSize:]) = w.salt
+		*(*[nonceSize]byte)(front[at:]) = *(*[nonceSize]byte)(nonces)
+		nonces = nonces[nonceSize:]
+		*(*[commitSize]byte)(front[text:]) = [commitSize]byte{}
+		copy(frame[head:], v.Text)
 	}
+	aead, end := w.gcm.aead, len(dst)
 	for i := range values {
-		frame := values[i].Text
-		w.gcm.aead.Seal(frame[:text], frame[at:text], frame[text:len(frame)-tagSize], values[i].Context)
-	}
-	if r.left == 0 {
-		r.w = nil // a Sealer that is kept must not keep a subkey
+		start := end
+		end += overhead + len(values[i].Text)
+		frame := out[start:end]
+		aead.Seal(frame[:text], frame[at:text], frame[text:len(frame)-tagSize], values[i].Context)
 	}
 	return out, nil
 }
 
 // sealEach is sealAll for whatever needs more thought.
-func (r *sealing) sealEach(dst []byte, values []Value) ([]byte, error) {
+func (r *sealing) sealEach(dst []byte, values []Value) (_ []byte, err error) {
 	for i := range values {
-		from := len(dst)
-		out, err := r.seal(dst, values[i].Text, values[i].Context)
-		if err != nil {
+		if dst, err = r.seal(dst, values[i].Text, values[i].Context); err != nil {
 			return nil, err
 		}
-		dst, values[i].Text = out, out[from:len(out):len(out)]
 	}
 	return dst, nil
 }
 
 // OpenAll opens the ciphertexts of several values, as [Key.Open] does, and appends their
-// plaintexts to dst, one after the other. Each one's Text becomes its plaintext there.
-// Ciphertexts and contexts must not share memory with what is behind dst, 32 bytes behind
-// the result included, which serve as scratch space if they are there.
+// plaintexts to dst, one after the other: each is Suite.Overhead shorter than its
+// ciphertext. Ciphertexts and contexts must not share memory with what is behind dst, 32
+// bytes behind the result included, which serve as scratch space if they are there.
 //
-// OpenAll is safe for concurrent use, other than on the same values.
+// OpenAll is safe for concurrent use.
 //
 // Errors: those of Open for the first value that fails; which one isn't told. Then dst is
-// unchanged up to its length, no plaintext is left behind it, and the values are of no use.
+// unchanged up to its length, and no plaintext is left behind it.
 func (k *Key) OpenAll(dst []byte, values []Value) ([]byte, error) {
 	out, err := k.openAll(dst, values)
 	if err != nil {
@@ -206,14 +219,13 @@ func (k *Key) openAll(dst []byte, values []Value) ([]byte, error) {
 	case c.suite == Default:
 		return c.openDefault(dst, values)
 	}
-	out := dst
+	out, aead := dst, c.gcm.aead
 	for i := range values {
 		v := &values[i]
-		text, err := c.gcm.aead.Open(out, v.Text[prefixSize:prefixSize+nonceSize], v.Text[prefixSize+nonceSize:], v.Context)
+		text, err := aead.Open(out, v.Text[prefixSize:prefixSize+nonceSize], v.Text[prefixSize+nonceSize:], v.Context)
 		if err != nil {
 			return out, ErrTampered
 		}
-		v.Text = text[len(out):len(text):len(text)]
 		out = text
 	}
 	return out, nil
@@ -247,7 +259,6 @@ func (c *cipherState) openDefault(dst []byte, values []Value) ([]byte, error) {
 		n := len(body) - commitSize
 		move(body[:n], body[commitSize:])
 		out = opened[:len(out)+n]
-		v.Text = body[:n:n]
 	}
 	*(*[commitSize]byte)(out[len(out) : len(out)+commitSize]) = [commitSize]byte{}
 	return out, nil
@@ -256,12 +267,11 @@ func (c *cipherState) openDefault(dst []byte, values []Value) ([]byte, error) {
 // openEach is openAll for whatever needs more thought.
 func (k *Key) openEach(dst []byte, values []Value) ([]byte, error) {
 	for i := range values {
-		v := &values[i]
-		out, err := k.Open(dst, v.Text, v.Context)
+		out, err := k.Open(dst, values[i].Text, values[i].Context)
 		if err != nil {
 			return dst, err
 		}
-		dst, v.Text = out, out[len(dst):len(out):len(out)]
+		dst = out
 	}
 	return dst, nil
 }
