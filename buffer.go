@@ -87,7 +87,7 @@ func (j *job) bytesTo(arena *[]byte) *[]byte {
 
 // deliver extends the buffer of the caller: the verb has succeeded.
 func (j *job) deliver() {
-	if j.opt.buffer != nil {
+	if j.opt.buffer != nil && j.out != nil {
 		*j.opt.buffer, j.out = j.out, nil
 	}
 }

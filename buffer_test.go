@@ -2,6 +2,7 @@ package structseal_test
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"iter"
 	"reflect"
@@ -233,5 +234,81 @@ func TestAppendToFails(t *testing.T) {
 	}
 	if len(failed) != 5 || buf != nil {
 		t.Errorf("%d calls failed; %x", len(failed), buf)
+	}
+}
+
+// A record whose values are strings, or NULL, leaves the buffer as it is.
+func TestAppendToOfStrings(t *testing.T) {
+	for _, suite := range []crypto.Suite{crypto.Default, crypto.Compact} {
+		ctx, ring := t.Context(), benchRing(t, suite)
+		buf := append(make([]byte, 0, 100), "front"...)
+		reuse := structseal.AppendTo(&buf)
+		row, err := structseal.Encrypt(ctx, ring, bench, reuse)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := structseal.Decrypt(ctx, ring, row, reuse); got != bench || err != nil {
+			t.Errorf("%v: %+v, %v", suite, got, err)
+		}
+		for range 2 {
+			if none, err := structseal.Encrypt(ctx, ring, scan{ID: "7"}, reuse); none.Front != nil || none.Back != nil || err != nil {
+				t.Errorf("%v: %+v, %v", suite, none, err)
+			}
+			if none, err := structseal.Decrypt(ctx, ring, scan{ID: "7"}, reuse); none.Front != nil || none.Back != nil || err != nil {
+				t.Errorf("%v: %+v, %v", suite, none, err)
+			}
+			if string(buf) != "front" {
+				t.Errorf("%v: the buffer is %q now", suite, buf)
+			}
+			buf = buf[:5:5]
+		}
+	}
+}
+
+// letter has strings and bytes, either of which may be NULL, empty or there.
+type letter struct {
+	_     structseal.Record `seal:"letter"`
+	ID    string            `seal:"id,bind"`
+	Scan  []byte            `seal:"scan"`
+	Name  sql.NullString    `seal:"name"`
+	Seal  []byte            `seal:"seal"`
+	Title string            `seal:"title"`
+}
+
+// Strings and bytes of one record go to memory of their own, whatever is NULL.
+func TestAppendToOfBoth(t *testing.T) {
+	for _, suite := range []crypto.Suite{crypto.Default, crypto.Compact} {
+		ctx, ring := t.Context(), benchRing(t, suite)
+		for i := range 3 * 3 * 2 * 2 {
+			v := letter{ID: "7"}
+			v.Scan = [][]byte{nil, {}, []byte("a scan of it")}[i%3]
+			v.Seal = [][]byte{nil, {}, []byte("wax")}[i/3%3]
+			v.Name.Valid = i/9%2 == 1
+			if v.Name.Valid {
+				v.Name.String = "Ada"
+			}
+			v.Title = []string{"", "On the Analytical Engine"}[i/18]
+			buf := append(make([]byte, 0, 5+i*20), "front"...)
+			var opts []structseal.Option
+			for range 2 {
+				row, err := structseal.Encrypt(ctx, ring, v, opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				size := len(row.Scan) + len(row.Seal)
+				if len(opts) > 0 && (len(buf) != 5+size || string(buf[5:]) != string(row.Scan)+string(row.Seal)) {
+					t.Errorf("%v: %d: the ciphertexts aren't in the buffer", suite, i)
+				}
+				_ = append(row.Scan, "over the next one"...)
+				got, err := structseal.Decrypt(ctx, ring, row, opts...)
+				if err != nil || !reflect.DeepEqual(got, v) {
+					t.Errorf("%v: %d: %+v, %v, want %+v", suite, i, got, err, v)
+				}
+				if want := "front" + string(v.Scan) + string(v.Seal); len(opts) > 0 && (len(buf) < 5 || string(buf[:5])+string(buf[5+size:]) != want) {
+					t.Errorf("%v: %d: %q is in the buffer", suite, i, buf)
+				}
+				opts = append(opts, structseal.AppendTo(&buf))
+			}
+		}
 	}
 }

@@ -64,9 +64,6 @@ func (j *job) quick(p *plan, base unsafe.Pointer) bool {
 	}
 	if ok {
 		j.deliver()
-	} else {
-		clear(j.text) // what was opened
-		j.text = j.text[:0]
 	}
 	return ok
 }
@@ -368,9 +365,10 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 	}
 	if p.mixed && j.opt.buffer != nil {
 		j.quickSetApart(p, base, values[:n], present, out, -overhead)
-	} else {
-		p.quickSet(base, values[:n], present, out, -overhead)
+		return true // what is in j.text will be wiped
 	}
+	p.quickSet(base, values[:n], present, out, -overhead)
+	j.text = j.text[:0] // ciphertexts
 	return true
 }
 
