@@ -158,10 +158,11 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 	var values [together]crypto.Value
 	n, total, present := 0, 0, uint32(0) // a bit for each field that has a value
 	context := 0
-	for i := range p.quick {
-		f := &p.quick[i]
+	fields := p.quick
+	for i := range fields {
+		f := &fields[i]
 		from := context
-		context = j.contextEnds[i%together]
+		context = j.contextEnds[uint(i)%together]
 		value, ok := f.value(base)
 		if !ok {
 			continue
@@ -169,9 +170,9 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 		if len(value) >= largeValue || mayBeSealed(value, f.text) || !f.text && j.inBuffer(value) {
 			return false
 		}
-		values[n%together] = crypto.Value{Text: value, Context: j.contexts[from:context]}
+		values[uint(n)%together] = crypto.Value{Text: value, Context: j.contexts[from:context]}
 		n++
-		present |= 1 << i
+		present |= 1 << uint(i)
 		total += len(value)
 	}
 	var out []byte
@@ -231,21 +232,21 @@ func (j *job) quickSealAll(p *plan, key *crypto.Key, scope int, values []crypto.
 // beside a NULL. In out they are one after the other, each longer than it was by overhead,
 // and in text form if it has one and overhead isn't negative.
 func (p *plan) quickSet(base unsafe.Pointer, values []crypto.Value, present uint32, out []byte, overhead int) {
-	n := 0
-	for i := range p.quick {
-		f := &p.quick[i]
+	fields, n := p.quick, 0
+	for i := range fields {
+		f := &fields[i]
 		v := unsafe.Add(base, f.offset)
-		if present&(1<<i) == 0 {
+		if present&(1<<uint(i)) == 0 {
 			blank(v, f.text)
 			continue
 		}
 		size := len(values[n].Text) + overhead
+		n++
 		if f.text && overhead >= 0 {
 			size = crypto.TextLen(size)
 		}
 		piece := out[:size:size]
 		out = out[size:]
-		n++
 		if f.text {
 			*(*string)(v) = unsafe.String(unsafe.SliceData(piece), len(piece))
 		} else {
@@ -317,10 +318,11 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 	var values [together]crypto.Value
 	n, total, present := 0, 0, uint32(0) // a bit for each field that has a value
 	text, context := j.text[:0], 0
-	for i := range p.quick {
-		f := &p.quick[i]
+	fields := p.quick
+	for i := range fields {
+		f := &fields[i]
 		from := context
-		context = j.contextEnds[i%together]
+		context = j.contextEnds[uint(i)%together]
 		value, ok := f.value(base)
 		if !ok {
 			continue
@@ -340,9 +342,9 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 		} else if !mayBeSealed(value, false) || j.inBuffer(value) {
 			return false
 		}
-		values[n%together] = crypto.Value{Text: value, Context: j.contexts[from:context]}
+		values[uint(n)%together] = crypto.Value{Text: value, Context: j.contexts[from:context]}
 		n++
-		present |= 1 << i
+		present |= 1 << uint(i)
 		total += len(value)
 	}
 	keep(&j.text, text)
