@@ -172,7 +172,7 @@ func (j *job) quickSeal(p *plan, base unsafe.Pointer, scope int) bool {
 		}
 		values[uint(n)%together] = crypto.Value{Text: value, Context: j.contexts[from:context]}
 		n++
-		present |= 1 << uint(i)
+		present |= 1 << (uint(i) % 32)
 		total += len(value)
 	}
 	var out []byte
@@ -232,26 +232,28 @@ func (j *job) quickSealAll(p *plan, key *crypto.Key, scope int, values []crypto.
 // beside a NULL. In out they are one after the other, each longer than it was by overhead,
 // and in text form if it has one and overhead isn't negative.
 func (p *plan) quickSet(base unsafe.Pointer, values []crypto.Value, present uint32, out []byte, overhead int) {
-	fields, n := p.quick, 0
+	fields, n, end := p.quick, 0, 0
 	for i := range fields {
 		f := &fields[i]
 		v := unsafe.Add(base, f.offset)
-		if present&(1<<uint(i)) == 0 {
+		there := present&1 != 0
+		present >>= 1
+		if !there {
 			blank(v, f.text)
 			continue
 		}
-		size := len(values[n].Text) + overhead
+		start, size := end, len(values[n].Text)+overhead
 		n++
-		if f.text && overhead >= 0 {
+		if !f.text {
+			end += size
+			*(*[]byte)(v) = out[start:end:end]
+			continue
+		}
+		if overhead >= 0 {
 			size = crypto.TextLen(size)
 		}
-		piece := out[:size:size]
-		out = out[size:]
-		if f.text {
-			*(*string)(v) = unsafe.String(unsafe.SliceData(piece), len(piece))
-		} else {
-			*(*[]byte)(v) = piece
-		}
+		end += size
+		*(*string)(v) = unsafe.String(unsafe.SliceData(out[start:end]), size)
 	}
 }
 
@@ -344,7 +346,7 @@ func (j *job) quickOpen(p *plan, base unsafe.Pointer, scope int) bool {
 		}
 		values[uint(n)%together] = crypto.Value{Text: value, Context: j.contexts[from:context]}
 		n++
-		present |= 1 << uint(i)
+		present |= 1 << (uint(i) % 32)
 		total += len(value)
 	}
 	keep(&j.text, text)

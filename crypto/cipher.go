@@ -16,8 +16,6 @@ type cipherState struct {
 	xaes  *xaes   // Default
 	gcm   *gcm    // Compact
 	siv   *sivKey // Deterministic
-
-	makesNonces bool // see gcm
 }
 
 func newCipherState(suite Suite, id uint32, secret []byte) (*cipherState, error) {
@@ -27,10 +25,10 @@ func newCipherState(suite Suite, id uint32, secret []byte) (*cipherState, error)
 			cipherState
 			x xaes
 		})
-		c.cipherState = cipherState{id: id, suite: suite, xaes: &c.x, makesNonces: fips140.Enforced()}
+		c.cipherState = cipherState{id: id, suite: suite, xaes: &c.x}
 		return &c.cipherState, c.x.init(secret)
 	}
-	c := &cipherState{id: id, suite: suite, makesNonces: fips140.Enforced()}
+	c := &cipherState{id: id, suite: suite}
 	var err error
 	switch suite {
 	case Compact:

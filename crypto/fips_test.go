@@ -227,3 +227,47 @@ func TestP11_DeterministicIsRefused(t *testing.T) {
 		t.Errorf("Open: %v", err)
 	}
 }
+
+// Keys and subkeys that were made where the mode was lifted work where it is in force, and
+// the other way round.
+func TestP11_WhereTheModeIsLifted(t *testing.T) {
+	requireEnforced(t)
+	for _, suite := range []Suite{Default, Compact} {
+		var k *Key
+		var sealed [][]byte
+		var s Sealer
+		use := func() {
+			values := []Value{{Text: []byte("a value")}, {Text: []byte("b value")}}
+			size := len(values[0].Text) + suite.Overhead()
+			out, err := s.SealAll(k, nil, values)
+			if err != nil {
+				t.Fatalf("%v: %v", suite, err)
+			}
+			text, err := s.SealAllText(k, nil, values)
+			if err != nil {
+				t.Fatalf("%v: %v", suite, err)
+			}
+			parsed, err := ParseText(nil, string(text[:TextLen(size)]))
+			if err != nil {
+				t.Fatalf("%v: %v", suite, err)
+			}
+			sealed = append(sealed, out[:size], parsed)
+			for _, ct := range sealed {
+				if got, err := k.OpenAll(nil, []Value{{Text: ct}, {Text: ct}}); string(got) != "a valuea value" || err != nil {
+					t.Errorf("%v: %q, %v", suite, got, err)
+				}
+				if got, err := k.Open(nil, ct, nil); string(got) != "a value" || err != nil {
+					t.Errorf("%v: %q, %v", suite, got, err)
+				}
+			}
+		}
+		fips140.WithoutEnforcement(func() { k = newKey(t, suite, 7, testSecret(suite)) })
+		use()
+		fips140.WithoutEnforcement(use)
+		use()
+		k = newKey(t, suite, 7, testSecret(suite))
+		sealed = nil
+		fips140.WithoutEnforcement(use)
+		use()
+	}
+}

@@ -65,8 +65,20 @@ func (s *Sealer) Drop() {
 	r := s.r()
 	r.lock()
 	defer r.busy.Store(false)
+	r.drop()
+}
+
+func (r *sealing) drop() {
 	r.key, r.w, r.want, r.left, r.unused = nil, nil, 0, 0, 0
 	clear(r.random[:])
+}
+
+// unlock also drops what a call that failed, or panicked, leaves.
+func (r *shared) unlock(done *bool) {
+	if !*done {
+		r.drop()
+	}
+	r.busy.Store(false)
 }
 
 func (r *shared) lock() {

@@ -2,6 +2,7 @@ package crypto
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 )
 
@@ -23,8 +24,11 @@ type Value struct {
 func (s *Sealer) SealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 	r := s.shared()
 	r.lock()
-	defer r.busy.Store(false)
-	return r.sealAll(k, dst, values)
+	done := false
+	defer r.unlock(&done)
+	out, err := r.sealAll(k, dst, values)
+	done = err == nil
+	return out, err
 }
 
 // SealAllText is SealAll for string columns: of each ciphertext it appends the text form,
@@ -32,7 +36,8 @@ func (s *Sealer) SealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 func (s *Sealer) SealAllText(k *Key, dst []byte, values []Value) ([]byte, error) {
 	r := s.shared()
 	r.lock()
-	defer r.busy.Store(false)
+	done := false
+	defer r.unlock(&done)
 	frames, err := r.sealAll(k, r.frames[:0], values)
 	if err != nil {
 		return nil, err
@@ -42,21 +47,29 @@ func (s *Sealer) SealAllText(k *Key, dst []byte, values []Value) ([]byte, error)
 			r.frames = nil
 		}
 	}
-	total, overhead := 0, k.Suite().Overhead()
+	total, overhead := uint64(0), k.Suite().Overhead()
 	for i := range values {
-		total += TextLen(overhead + len(values[i].Text))
+		total += uint64(TextLen(overhead + len(values[i].Text)))
 	}
-	dst = grow(dst, total, nil)
+	if total > uint64(math.MaxInt-len(dst)) {
+		return nil, fmt.Errorf("crypto: %w: texts of %d bytes", ErrTooLarge, total)
+	}
+	dst = grow(dst, int(total), nil)
 	for i := range values {
 		n := overhead + len(values[i].Text)
 		dst = appendText(dst, frames[:n])
 		frames = frames[n:]
 	}
+	done = true
 	return dst, nil
 }
 
-// keptFrames is how many bytes of ciphertext a Sealer keeps memory for.
-const keptFrames = 1 << 16
+const (
+	// keptFrames is how many bytes of ciphertext a Sealer keeps memory for.
+	keptFrames = 1 << 16
+	// manyBytes are too many to be added up without thinking of the largest int.
+	manyBytes = 1 << 30
+)
 
 // sealAll stores no pointer that it needn't: each costs a write barrier while the garbage
 // collector runs.
@@ -70,19 +83,24 @@ func (r *sealing) sealAll(k *Key, dst []byte, values []Value) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	total := 0
+	sum := uint64(0)
 	for i := range values {
-		total += len(values[i].Text)
+		sum += uint64(len(values[i].Text))
 	}
-	if c.suite == Deterministic || len(values) > sealerNonces || c.makesNonces || total > math.MaxInt32/2-len(dst) {
+	if all := sum + uint64(len(values)*suites[c.suite].overhead) + uint64(len(dst)); all > math.MaxInt {
+		return nil, fmt.Errorf("crypto: %w: ciphertexts of %d bytes", ErrTooLarge, all)
+	}
+	switch {
+	case len(values) == 0:
+		return dst, nil
+	case c.suite == Deterministic || len(values) > sealerNonces || sum+uint64(len(dst)) > manyBytes:
+		return r.sealEach(dst, values)
+	case c.suite == Default:
+		return r.sealDefault(c, dst, values, int(sum))
+	case c.gcm.makesNonces:
 		return r.sealEach(dst, values)
 	}
-	if len(values) == 0 {
-		return dst, nil
-	}
-	if c.suite == Default {
-		return r.sealDefault(c, dst, values, total)
-	}
+	total := int(sum)
 	if err := r.count(len(values)); err != nil {
 		return nil, err
 	}
@@ -127,6 +145,13 @@ func (r *sealing) sealDefault(c *cipherState, dst []byte, values []Value, total 
 	case r.w != nil:
 		r.w = nil // a Sealer that is kept must not keep a subkey
 	}
+	if w.makesNonces {
+		for i := range values {
+			dst = w.seal(c.id, r, dst, values[i].Text, values[i].Context)
+		}
+		r.want -= len(values)
+		return dst, nil
+	}
 	nonces := r.nonces(len(values))
 	r.want -= len(values)
 	const at = prefixSize + saltSize // of the nonce
@@ -165,6 +190,9 @@ func (r *sealing) sealEach(dst []byte, values []Value) (_ []byte, err error) {
 			return nil, err
 		}
 	}
+	if r.left == 0 {
+		r.w = nil
+	}
 	return dst, nil
 }
 
@@ -175,8 +203,8 @@ func (r *sealing) sealEach(dst []byte, values []Value) (_ []byte, err error) {
 //
 // OpenAll is safe for concurrent use.
 //
-// Errors: those of Open for the first value that fails; which one isn't told. Then dst is
-// unchanged up to its length, and no plaintext is left behind it.
+// Errors: those of Open for a value that fails; which one isn't told. Then dst is unchanged
+// up to its length, and no plaintext is left behind it.
 func (k *Key) OpenAll(dst []byte, values []Value) ([]byte, error) {
 	out, err := k.openAll(dst, values)
 	if err != nil {
@@ -196,15 +224,18 @@ func (k *Key) openAll(dst []byte, values []Value) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	total, overhead := 0, suites[c.suite].overhead
+	sum, overhead := uint64(0), suites[c.suite].overhead
 	for i := range values {
 		ct := values[i].Text
 		if len(ct) < overhead || ct[0] != 1 || binary.BigEndian.Uint32(ct[1:]) != c.id {
 			return dst, st.cannotOpen(ct)
 		}
-		total += len(ct) - overhead
+		sum += uint64(len(ct) - overhead)
 	}
-	scratch := 0
+	if c.suite == Deterministic || sum+uint64(len(dst)) > manyBytes {
+		return k.openEach(dst, values)
+	}
+	total, scratch := int(sum), 0
 	if c.suite == Default {
 		scratch = commitSize
 	}
@@ -214,10 +245,10 @@ func (k *Key) openAll(dst []byte, values []Value) ([]byte, error) {
 		return k.openEach(dst, values)
 	}
 	switch {
-	case c.suite == Deterministic || c.makesNonces:
-		return k.openEach(dst, values)
 	case c.suite == Default:
 		return c.openDefault(dst, values)
+	case c.gcm.makesNonces:
+		return k.openEach(dst, values)
 	}
 	out, aead := dst, c.gcm.aead
 	for i := range values {
@@ -248,7 +279,11 @@ func (c *cipherState) openDefault(dst []byte, values []Value) ([]byte, error) {
 			}
 			salt = *s
 		}
-		opened, err := g.aead.Open(out, v.Text[at:text], v.Text[text:], v.Context)
+		nonce, sealed := v.Text[at:text], v.Text[text:]
+		if g.makesNonces {
+			nonce, sealed = nil, v.Text[at:]
+		}
+		opened, err := g.aead.Open(out, nonce, sealed, v.Context)
 		if err != nil {
 			return out[:len(out)+commitSize], ErrTampered
 		}

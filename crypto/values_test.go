@@ -271,3 +271,61 @@ func TestOpenAllCommitment(t *testing.T) {
 		}
 	}
 }
+
+// A Sealer that seals no more keeps no subkey and no randomness, whatever became of its
+// last call.
+func TestSealAllLeavesNothing(t *testing.T) {
+	down := errors.New("the store is down")
+	for _, suite := range []Suite{Default, Compact} {
+		for _, n := range []int{1, 5, sealerNonces, sealerNonces + 1, 100} {
+			k := newKey(t, suite, 7, testSecret(suite))
+			var fails func() error
+			k.Meter(func(used uint64) (uint64, error) {
+				if fails != nil {
+					return 0, fails()
+				}
+				return used, nil
+			})
+			var s Sealer
+			empty := func(when string) {
+				if r := s.r(); r.w != nil || r.unused != 0 || r.left != 0 || r.want != 0 {
+					t.Errorf("%v: %d values, %s: subkey %v, %d bytes of randomness, %d values left, %d wanted", suite, n, when, r.w != nil, r.unused, r.left, r.want)
+				}
+			}
+			for range 3 {
+				if _, err := s.SealAllText(k, nil, make([]Value, n)); err != nil {
+					t.Fatal(err)
+				}
+				empty("sealed")
+			}
+			if suite != Compact {
+				continue
+			}
+			before := k.Messages()
+			fails = func() error { return down }
+			if _, err := s.SealAll(k, nil, make([]Value, n)); !errors.Is(err, down) {
+				t.Errorf("%v", err)
+			}
+			empty("failed")
+			fails = func() error { panic(down) }
+			func() {
+				defer func() {
+					if recover() != down {
+						t.Error("no panic")
+					}
+				}()
+				s.SealAllText(k, nil, make([]Value, n))
+			}()
+			empty("panicked")
+			fails = nil
+			panicked := k.Messages() // a panic may leave some counted
+			if _, err := s.SealAll(k, nil, make([]Value, 1)); err != nil {
+				t.Fatal(err)
+			}
+			empty("one more")
+			if got := k.Messages() - panicked; got != 1 || panicked < before {
+				t.Errorf("%v: %d values: one counted as %d", suite, n, got)
+			}
+		}
+	}
+}
