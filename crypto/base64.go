@@ -55,25 +55,26 @@ func encodeBase64(dst, src []byte) {
 //
 //go:noinline
 func encodeTables(dst, src unsafe.Pointer, n int) {
-	for ; n >= 14; n -= 12 { // reads two bytes more
-		d, s := (*[16]byte)(dst), (*[14]byte)(src)
+	i, j := 0, 0               // no pointer may ever be behind the end
+	for ; n-i >= 14; i += 12 { // reads two bytes more
+		d, s := (*[16]byte)(unsafe.Add(dst, j)), (*[14]byte)(unsafe.Add(src, i))
 		x, y := binary.BigEndian.Uint64(s[:]), binary.BigEndian.Uint64(s[6:])
 		binary.LittleEndian.PutUint64(d[:], uint64(pairs[x>>52])|uint64(pairs[x>>40&0xfff])<<16|uint64(pairs[x>>28&0xfff])<<32|uint64(pairs[x>>16&0xfff])<<48)
 		binary.LittleEndian.PutUint64(d[8:], uint64(pairs[y>>52])|uint64(pairs[y>>40&0xfff])<<16|uint64(pairs[y>>28&0xfff])<<32|uint64(pairs[y>>16&0xfff])<<48)
-		dst, src = unsafe.Add(dst, 16), unsafe.Add(src, 12)
+		j += 16
 	}
-	for ; n >= 3; n -= 3 {
-		d, s := (*[4]byte)(dst), (*[3]byte)(src)
+	for ; n-i >= 3; i += 3 {
+		d, s := (*[4]byte)(unsafe.Add(dst, j)), (*[3]byte)(unsafe.Add(src, i))
 		x := uint(s[0])<<16 | uint(s[1])<<8 | uint(s[2])
 		binary.LittleEndian.PutUint32(d[:], uint32(pairs[x>>12])|uint32(pairs[x&0xfff])<<16)
-		dst, src = unsafe.Add(dst, 4), unsafe.Add(src, 3)
+		j += 4
 	}
-	switch n {
+	switch n - i {
 	case 1:
-		d, s := (*[2]byte)(dst), (*[1]byte)(src)
+		d, s := (*[2]byte)(unsafe.Add(dst, j)), (*[1]byte)(unsafe.Add(src, i))
 		binary.LittleEndian.PutUint16(d[:], pairs[uint(s[0])<<4])
 	case 2:
-		d, s := (*[3]byte)(dst), (*[2]byte)(src)
+		d, s := (*[3]byte)(unsafe.Add(dst, j)), (*[2]byte)(unsafe.Add(src, i))
 		x := uint(s[0])<<10 | uint(s[1])<<2
 		binary.LittleEndian.PutUint16(d[:], pairs[x>>6])
 		d[2] = letters[x&63]
@@ -105,9 +106,9 @@ func decodeBase64(dst, src []byte) bool {
 //
 //go:noinline
 func decodeTables(dst, src unsafe.Pointer, n int) bool {
-	wrong := uint32(0)
-	for ; n >= 16; n -= 16 {
-		d, s := (*[12]byte)(dst), (*[16]byte)(src)
+	i, j, wrong := 0, 0, uint32(0)
+	for ; n-i >= 16; i += 16 {
+		d, s := (*[12]byte)(unsafe.Add(dst, j)), (*[16]byte)(unsafe.Add(src, i))
 		a := values[0][s[0]] | values[1][s[1]] | values[2][s[2]] | values[3][s[3]]
 		b := values[0][s[4]] | values[1][s[5]] | values[2][s[6]] | values[3][s[7]]
 		binary.BigEndian.PutUint64(d[:], uint64(a)<<40|uint64(b)<<16) // six bytes, and two that are written over
@@ -116,26 +117,26 @@ func decodeTables(dst, src unsafe.Pointer, n int) bool {
 		c := values[0][s[12]] | values[1][s[13]] | values[2][s[14]] | values[3][s[15]]
 		binary.BigEndian.PutUint64(d[4:], uint64(b)<<48|uint64(a)<<24|uint64(c))
 		wrong |= a | c
-		dst, src = unsafe.Add(dst, 12), unsafe.Add(src, 16)
+		j += 12
 	}
-	for ; n >= 4; n -= 4 {
-		d, s := (*[3]byte)(dst), (*[4]byte)(src)
+	for ; n-i >= 4; i += 4 {
+		d, s := (*[3]byte)(unsafe.Add(dst, j)), (*[4]byte)(unsafe.Add(src, i))
 		a := values[0][s[0]] | values[1][s[1]] | values[2][s[2]] | values[3][s[3]]
 		wrong |= a
 		d[0], d[1], d[2] = byte(a>>16), byte(a>>8), byte(a)
-		dst, src = unsafe.Add(dst, 3), unsafe.Add(src, 4)
+		j += 3
 	}
 	rest := uint32(0) // bits that must be zero
-	switch n {
+	switch n - i {
 	case 1:
 		return false
 	case 2:
-		d, s := (*[1]byte)(dst), (*[2]byte)(src)
+		d, s := (*[1]byte)(unsafe.Add(dst, j)), (*[2]byte)(unsafe.Add(src, i))
 		a := values[0][s[0]] | values[1][s[1]]
 		wrong |= a
 		d[0], rest = byte(a>>16), a&0xffff
 	case 3:
-		d, s := (*[2]byte)(dst), (*[3]byte)(src)
+		d, s := (*[2]byte)(unsafe.Add(dst, j)), (*[3]byte)(unsafe.Add(src, i))
 		a := values[0][s[0]] | values[1][s[1]] | values[2][s[2]]
 		wrong |= a
 		d[0], d[1], rest = byte(a>>16), byte(a>>8), a&0xff
