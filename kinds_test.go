@@ -246,7 +246,7 @@ func sealedRefused[T any](t *testing.T, vs ...T) {
 }
 
 func TestKindsSealed(t *testing.T) {
-	sealedKinds(t, math.MinInt64, math.MaxInt64, 0, -1)
+	sealedKinds(t, math.MinInt, math.MaxInt, 0, -1)
 	sealedKinds[int8](t, math.MinInt8, math.MaxInt8)
 	sealedKinds[uint64](t, 0, math.MaxUint64)
 	sealedKinds(t, true, false)
@@ -267,7 +267,7 @@ func TestKindsSealed(t *testing.T) {
 		A int `json:"a"`
 		B *struct{ C []byte }
 		time.Duration
-	}{math.MaxInt64, &struct{ C []byte }{[]byte{0}}, 5})
+	}{math.MaxInt, &struct{ C []byte }{[]byte{0}}, 5})
 	type tree struct {
 		V    int64
 		Kids []*tree
