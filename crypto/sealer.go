@@ -101,6 +101,7 @@ type sealing struct {
 	random [sealerNonces * nonceSize]byte
 }
 
+// reset stores no pointer that is there already: see sealAll.
 func (r *sealing) reset(k *Key, n int) error {
 	if st := k.load(); r.key != st {
 		r.key = st

@@ -38,11 +38,7 @@ func ParseText(dst []byte, text string) ([]byte, error) {
 	}
 	body := stringBytes(text)[len(TextPrefix):]
 	n := decodedLen(len(body))
-	out := dst
-	if cap(dst)-len(dst) < n {
-		out = grow(dst, n, nil)
-	}
-	out = out[:len(dst)+n]
+	out := grow(dst, n, nil)[:len(dst)+n]
 	if !decodeBase64(out[len(dst):], body) {
 		return nil, ErrMalformed
 	}

@@ -240,7 +240,7 @@ func (k *Key) openAll(dst []byte, values []Value) ([]byte, error) {
 		scratch = commitSize
 	}
 	if room := cap(dst) - len(dst); room < total {
-		dst = append(make([]byte, 0, len(dst)+total+scratch), dst...)
+		dst = grow(dst, total+scratch, nil)
 	} else if room < total+scratch {
 		return k.openEach(dst, values)
 	}
